@@ -1,0 +1,1 @@
+"""Radgate's product code: everything that ships in the Lambda function."""

@@ -1,0 +1,35 @@
+"""The only reader of the environment: validated once, on first use, and frozen."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path  # noqa: TC003 - pydantic reads the annotation at run time
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What a function must be told about its surroundings; `chalice deploy` sets it."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    stage: str = Field(validation_alias="RADGATE_STAGE", pattern=r"^[a-z][a-z0-9]{1,15}$")
+    table: str = Field(validation_alias="RADGATE_TABLE", description="DynamoDB table.")
+    bucket: str = Field(validation_alias="RADGATE_BUCKET", description="S3 bucket.")
+    model_dir: Path = Field(
+        validation_alias="MODEL_DIR",
+        description="Folder of the packs: an EFS mount on AWS, a plain folder elsewhere.",
+    )
+    threads: int = Field(
+        default=2,
+        ge=1,
+        validation_alias="RADGATE_THREADS",
+        description="CPU threads of a forward pass; more than the function's vCPUs is slower.",
+    )
+
+
+@cache
+def settings() -> Settings:
+    """Return the settings of this process. Raises pydantic.ValidationError when one is amiss."""
+    return Settings()  # values come from the environment
