@@ -150,7 +150,7 @@ class NotAChestXray(RequestRefused):
 
 
 class QuotaExceeded(RequestRefused):
-    """The plan's units for this period are used up. `retry_after`: seconds until the next period."""
+    """The plan's units are used up. `retry_after`: seconds until the next period."""
 
     code = "quota_exceeded"
     title = "The quota is used up"

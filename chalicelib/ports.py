@@ -1,4 +1,4 @@
-"""What the services need of the world, as Protocols. Adapters and the shipped fakes satisfy them."""
+"""What the services need of the world, as Protocols that adapters and fakes satisfy."""
 
 from __future__ import annotations
 
