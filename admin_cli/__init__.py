@@ -1,0 +1,1 @@
+"""The operators' command line: the local AWS, deployment, clients, keys and plans."""

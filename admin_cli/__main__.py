@@ -1,0 +1,55 @@
+"""Entry point: ``python -m admin_cli`` and, installed, ``radgate``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+from botocore.exceptions import BotoCoreError, ClientError
+
+from admin_cli.cli import app
+from admin_cli.console import CliError
+from chalicelib.errors import RadgateError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status: 0, 1 (refused) or 2 (wrong usage)."""
+    try:
+        status = app(args, prog_name="radgate", standalone_mode=False)
+    except typer.TyperException as error:
+        # No arguments at all: the help was shown and there is no more to say.
+        message, status = error.format_message(), error.exit_code
+    except (CliError, RadgateError, ClientError, BotoCoreError, typer.Abort) as error:
+        message, status = _explain(error), 1
+    else:
+        return status if isinstance(status, int) else 0
+    if message:
+        typer.echo("radgate: " + " ".join(message.split()), err=True)
+    return status
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, CliError):
+        return error.message
+    if isinstance(error, RadgateError):
+        return error.detail
+    if isinstance(error, ClientError):
+        # Only the operation's name and the code: AWS's message may repeat what was sent.
+        code = error.response.get("Error", {}).get("Code", "unknown")
+        return f"AWS refused {error.operation_name}: {code}"
+    if isinstance(error, typer.Abort):
+        return "aborted"
+    return f"AWS cannot be reached: {type(error).__name__}"
+
+
+def main() -> NoReturn:
+    """Run the process's own arguments and exit."""
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

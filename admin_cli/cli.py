@@ -1,0 +1,58 @@
+"""The command line's root: the global options and the tree of sub-commands."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+
+from admin_cli.console import Console
+
+# What a stage may be called: it becomes part of names of stacks, tables and usage plans.
+_STAGE = re.compile(r"[a-z][a-z0-9]{1,15}")
+
+
+class Output(StrEnum):
+    """The form of a result."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+app = typer.Typer(
+    name="radgate",
+    help="Run Radgate: the local AWS, clients, their keys and plans.",
+    no_args_is_help=True,
+    # A traceback with local variables could show a key.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _stage(name: str) -> str:
+    if not _STAGE.fullmatch(name):
+        raise typer.BadParameter("2 to 16 lower-case letters and digits, a letter first")
+    return name
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    stage: Annotated[
+        str, typer.Option("--stage", metavar="NAME", callback=_stage, help="Stage to work on.")
+    ] = "local",
+    output: Annotated[
+        Output, typer.Option("--output", help="Form of the result on stdout.")
+    ] = Output.TABLE,
+) -> None:
+    """Run Radgate: the local AWS, clients, their keys and plans."""
+    context.obj = Console(stage=stage, json=output is Output.JSON)
+
+
+for _name in ("local",):
+    if find_spec(f"admin_cli.{_name}"):
+        app.add_typer(import_module(f"admin_cli.{_name}").app, name=_name)

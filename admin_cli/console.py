@@ -1,0 +1,79 @@
+"""How every command speaks: results on stdout, progress on stderr, one line for an error."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+from pydantic_core import to_jsonable_python
+from rich import box
+from rich.console import Console as RichConsole
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class CliError(Exception):
+    """The command cannot do what was asked. `message`: one line that says what to do about it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """The global options, and the way out for results and progress.
+
+    With `json` a command calls `print_json` exactly once and `table` or `print` never: stdout
+    is then one JSON document and nothing else.
+    """
+
+    stage: str
+    json: bool = False
+
+    def print_json(self, obj: object) -> None:
+        """Write `obj` (plain data, domain values, times, paths) to stdout as one JSON document."""
+        typer.echo(json.dumps(to_jsonable_python(obj), indent=2, ensure_ascii=False))
+
+    def info(self, text: str) -> None:
+        """Write a line of progress to stderr."""
+        typer.echo(text, err=True)
+
+    def print(self, text: str) -> None:
+        """Write a line to stdout as it is: no markup, no wrapping, so it can be copied whole."""
+        typer.echo(text)
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        """Write a table to stdout that fits the terminal, or 80 columns when there is none.
+
+        Long cells fold onto the next line instead of being cut, so that nothing is lost.
+        """
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            # Text, not str: a client's name must not be read as rich's markup.
+            table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        RichConsole(highlight=False).print(table)
+
+    def facts(self, facts: Iterable[tuple[str, object]]) -> None:
+        """Write names and values of one thing to stdout, one pair a line."""
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for name, value in facts:
+            table.add_row(Text(name), Text("" if value is None else str(value)))
+        RichConsole(highlight=False).print(table)
+
+
+def console_of(context: typer.Context) -> Console:
+    """Return the console that the global options of this command line made."""
+    console = context.find_object(Console)
+    if console is None:  # a sub-app that is run without its root, as in a test
+        console = context.obj = Console(stage="local")
+    return console
