@@ -1,0 +1,241 @@
+"""Hides HTTP: who calls, what was sent, and how answers and errors look on the wire."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from aws_lambda_powertools import Logger
+from chalice.app import Chalice, Response
+from pydantic import BaseModel, Field, ValidationError
+
+from chalicelib import bootstrap, errors
+from chalicelib.domain import ModelRef, StudyStatus
+from chalicelib.problems import Problem, defect_problem, problem_of
+from chalicelib.services.timing import Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from chalice.app import Request
+
+    from chalicelib.domain import Caller, Scope, Usage
+
+# A Lambda function takes 6 MB a call; base64 leaves 4.5 MB of it for an image.
+MAX_BODY_BYTES = 4_500_000
+# The declared type is a hint, the bytes decide: no route refuses a content type.
+ANY_TYPE = ["*/*"]
+
+Model = TypeVar("Model", bound=BaseModel)
+Headers = dict[str, str | list[str]]
+logger = Logger(service="radgate")
+
+
+class PageQuery(BaseModel):
+    """What `GET /studies` may be asked."""
+
+    limit: int = Field(default=20, ge=1, le=100)
+    cursor: str | None = None
+    status: StudyStatus | None = None
+
+
+class ReportQuery(BaseModel):
+    """What `GET /studies/{id}/report` may be asked."""
+
+    format: Literal["pdf"] = "pdf"
+
+
+class Health(BaseModel):
+    """The answer of `GET /health` and `GET /ready`."""
+
+    status: Literal["up", "ready"]
+    model: ModelRef | None = None
+
+
+class Api(Chalice):
+    """Chalice, except that a request without an `Accept` header is answered.
+
+    With binary types `*/*` Chalice refuses such requests with 400 on every route, and
+    urllib and some SDKs send none.
+    """
+
+    def __call__(self, event: dict[str, Any], context: object) -> Any:  # noqa: ANN401
+        """Handle one API Gateway event (REST, payload version 1)."""
+        headers = event.get("headers") or {}
+        if not any(name.lower() == "accept" for name in headers):
+            event = {**event, "headers": {**headers, "Accept": "*/*"}}
+        return super().__call__(event, context)
+
+
+@dataclass
+class Call:
+    """One request: what a handler reads of it and how it answers."""
+
+    request: Request
+    stopwatch: Stopwatch
+    caller: Caller | None = None
+
+    @property
+    def id(self) -> str:
+        """API Gateway's id of this request."""
+        return str(self.request.context.get("requestId", "unknown"))
+
+    @property
+    def client_id(self) -> str:
+        """The caller's client; only on keyed routes."""
+        return self.identified.client.id
+
+    @property
+    def identified(self) -> Caller:
+        """The caller; only on keyed routes."""
+        if self.caller is None:
+            raise AssertionError("an open route has no caller")
+        return self.caller
+
+    def body(self) -> bytes:
+        """Return the raw body, at least one byte. Raises PayloadTooLarge, InvalidRequest."""
+        body = self._raw_body()
+        if len(body) > MAX_BODY_BYTES:
+            raise errors.PayloadTooLarge(
+                f"The body has {len(body):,} bytes, this route takes {MAX_BODY_BYTES:,}. "
+                "POST /uploads gives a link for larger images."
+            )
+        if not body:
+            raise errors.InvalidRequest("The body is empty: post the bytes of an image.")
+        return body
+
+    def _raw_body(self) -> bytes:
+        body = self.request.raw_body
+        return body.encode() if isinstance(body, str) else body
+
+    def query(self, model: type[Model]) -> Model:
+        """Return the query parameters as `model`. Raises InvalidRequest."""
+        try:
+            return model.model_validate(dict(self.request.query_params or {}))
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(str(part) for part in first["loc"])
+            raise errors.InvalidRequest(f"Parameter {name!r}: {first['msg']}.") from None
+
+    def answer(self, value: BaseModel, status: int = 200) -> Response:
+        """Return `value` as JSON."""
+        return self._response(value.model_dump_json(), "application/json", status, {})
+
+    def problem(self, problem: Problem) -> Response:
+        """Return an error in the shape of RFC 9457."""
+        headers: Headers = (
+            {} if problem.retry_after is None else {"Retry-After": str(problem.retry_after)}
+        )
+        return self._response(
+            problem.body(self.id), "application/problem+json", problem.status, headers
+        )
+
+    def _response(self, body: str, media_type: str, status: int, headers: Headers) -> Response:
+        headers = {
+            "Content-Type": media_type,
+            "Cache-Control": "no-store",
+            "X-Request-Id": self.id,
+            **headers,
+        }
+        if laps := self.stopwatch.milliseconds():
+            headers["Server-Timing"] = ", ".join(
+                f"{name};dur={duration:.1f}" for name, duration in laps.items()
+            )
+        # Bytes, because a text body under a binary content type is refused by Chalice.
+        return Response(body=body.encode(), status_code=status, headers=headers)
+
+
+def open_route(api: Api) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
+    """Decorate a handler that needs no key; it is called with a `Call` and the path's parts."""
+    return _route(api, None)
+
+
+def keyed(api: Api, scope: Scope) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
+    """Decorate a handler that needs a key with `scope`; `Call.caller` is then known."""
+    return _route(api, scope)
+
+
+def _route(
+    api: Api, scope: Scope | None
+) -> Callable[[Callable[..., Response]], Callable[..., Response]]:
+    def decorate(handler: Callable[..., Response]) -> Callable[..., Response]:
+        @functools.wraps(handler)
+        def view(**path: str) -> Response:
+            if api.current_request is None:
+                raise AssertionError("a view is only ever called with a request")
+            call = Call(api.current_request, Stopwatch())
+            response = _answer(call, scope, handler, path)
+            _log(call, response)
+            return response
+
+        return view
+
+    return decorate
+
+
+def _answer(
+    call: Call, scope: Scope | None, handler: Callable[..., Response], path: dict[str, str]
+) -> Response:
+    # Translated here and not in a middleware: Chalice turns an exception that leaves a view
+    # into a 500 before any middleware sees it.
+    try:
+        if scope is not None:
+            secret = call.request.headers.get("x-api-key")
+            call.caller = bootstrap.identity().verify(secret, scope)
+        response = handler(call, **path)
+    except errors.RadgateError as error:
+        response = call.problem(problem_of(error))
+    except Exception:  # noqa: BLE001 - the last line before the wire
+        _log_defect(call)
+        response = call.problem(defect_problem())
+    if call.caller is not None:
+        response.headers.update(_limits(call.caller))
+    return response
+
+
+def _limits(caller: Caller) -> Headers:
+    """Return the IETF draft's rate-limit headers for the client's quota of studies."""
+    try:
+        usage = bootstrap.ledger().usage(caller.client)
+    except errors.StorageUnavailable:
+        return {}  # the answer itself matters more than how much of the quota is left
+    return rate_limit_headers(usage, bootstrap.now().timestamp())
+
+
+def rate_limit_headers(usage: Usage, now: float) -> Headers:
+    """Return `RateLimit-Policy` and `RateLimit`; `now`: seconds since the epoch."""
+    window = int((usage.resets_at - usage.period_start).total_seconds())
+    wait = max(0, int(usage.resets_at.timestamp() - now))
+    return {
+        "RateLimit-Policy": f'"studies";q={usage.limit};w={window}',
+        "RateLimit": f'"studies";r={usage.remaining};t={wait}',
+    }
+
+
+def _log(call: Call, response: Response) -> None:
+    logger.info(
+        "request",
+        request_id=call.id,
+        method=call.request.method,
+        route=call.request.path,
+        status=response.status_code,
+        client=call.caller.client.id if call.caller else None,
+        key=call.caller.key.id if call.caller else None,
+        milliseconds={k: round(v, 1) for k, v in call.stopwatch.milliseconds().items()},
+    )
+
+
+def _log_defect(call: Call) -> None:
+    # The place and the kind, never the text: a third-party exception may quote its input.
+    import sys  # noqa: PLC0415
+    import traceback  # noqa: PLC0415
+
+    kind, _, trace = sys.exc_info()
+    logger.error(
+        "defect",
+        request_id=call.id,
+        route=call.request.path,
+        kind=kind.__name__ if kind else None,
+        where=[f"{f.filename}:{f.lineno} {f.name}" for f in traceback.extract_tb(trace)],
+    )
