@@ -29,7 +29,11 @@ it never holds a key, image bytes, patient data or another client's name.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from math import ceil
+from typing import TYPE_CHECKING, ClassVar, Self
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class RadgateError(Exception):
@@ -158,6 +162,15 @@ class QuotaExceeded(RequestRefused):
     def __init__(self, detail: str, retry_after: int) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+    @classmethod
+    def until(cls, resets_at: datetime, limit: int, period: str, now: datetime) -> Self:
+        """Return the refusal for a `period` ("day", "week", "month") that ends at `resets_at`."""
+        return cls(
+            f"All {limit} studies of this {period} are used up;"
+            f" the next {period} begins at {resets_at:%Y-%m-%dT%H:%M:%SZ}.",
+            retry_after=max(1, ceil((resets_at - now).total_seconds())),
+        )
 
 
 class Throttled(RequestRefused):

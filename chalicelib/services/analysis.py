@@ -76,12 +76,8 @@ class AnalysisService:
             return
         usage = self.ledger.usage(caller.client)
         if usage.remaining == 0:
-            wait = usage.resets_at - self.clock()
-            raise QuotaExceeded(
-                f"All {usage.limit} studies of this period are used. "
-                f"The next period begins at {usage.resets_at:%Y-%m-%dT%H:%M:%SZ}.",
-                retry_after=max(1, int(wait.total_seconds())),
-            )
+            period = caller.client.plan.studies.period
+            raise QuotaExceeded.until(usage.resets_at, usage.limit, period, self.clock())
 
     def _pass_gate(self, radiograph: Radiograph) -> Quality:
         quality = self.gate.judge(radiograph)
