@@ -1,0 +1,183 @@
+"""Apply `.chalice/foundation.yaml`, the CloudFormation stack of what must outlive a deploy."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from admin_cli.console import CliError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
+
+TEMPLATE = Path(__file__).resolve().parent.parent / ".chalice" / "foundation.yaml"
+WAIT_SECONDS = 1800  # a table with an index takes minutes on AWS, the later EFS mounts more
+_RETRY = Config(retries={"total_max_attempts": 8, "mode": "standard"})
+# A stack in one of these was never whole: CloudFormation lets nothing be done to it but delete.
+_STILLBORN = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"}
+_BEGUN = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"}
+
+
+class Foundation(BaseModel):
+    """The outputs of the stack, under the names that the template gives them."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    BucketName: str
+    BucketArn: str
+    TableName: str
+    TableArn: str
+    QueueUrl: str
+    QueueArn: str
+    DeadLetterQueueUrl: str
+    DeadLetterQueueArn: str
+
+    @property
+    def region(self) -> str:
+        """The Region the stack lives in."""
+        return self.TableArn.split(":")[3]
+
+    @property
+    def account(self) -> str:
+        """The twelve digits of the account."""
+        return self.TableArn.split(":")[4]
+
+    @property
+    def partition(self) -> str:
+        """`aws`, `aws-cn` or `aws-us-gov`."""
+        return self.TableArn.split(":")[1]
+
+
+def stack_name(stage: str) -> str:
+    """The CloudFormation stack of a stage."""
+    return f"radgate-{stage}"
+
+
+def apply_foundation(stage: str, tell: Callable[[str], None] = lambda _text: None) -> Foundation:
+    """Create the stack of `stage`, update it, or find nothing to do; wait; return its outputs.
+
+    Safe to run again after a kill at any point: a stack under way is waited for, a stillborn one
+    is deleted first. `tell` receives progress. Raises CliError with CloudFormation's reason.
+    """
+    client: CloudFormationClient = boto3.client("cloudformation", config=_RETRY)
+    name = stack_name(stage)
+    try:
+        stack = _settled(client, name)
+        if stack is not None and stack["StackStatus"] in _STILLBORN:
+            tell(f"stack {name}: removing what a failed first attempt left")
+            client.delete_stack(StackName=name)
+            stack = _settled(client, name)
+        if stack is None:
+            tell(f"stack {name}: creating")
+            _submit(client, name, stage, create=True)
+        elif _submit(client, name, stage, create=False):
+            tell(f"stack {name}: updating")
+        else:
+            tell(f"stack {name}: no changes")
+        stack = _settled(client, name)
+        if stack is None or stack["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+            raise CliError(f"stack {name}: {_reason(client, name, stack)}")
+    except (ClientError, BotoCoreError) as error:
+        raise CliError(f"stack {name}: {error}") from error
+    return _outputs(name, stack)
+
+
+def read_foundation(stage: str) -> Foundation:
+    """The outputs of the stack of `stage`. Raises CliError when it is not there or not whole."""
+    client: CloudFormationClient = boto3.client("cloudformation", config=_RETRY)
+    name = stack_name(stage)
+    try:
+        stack = _describe(client, name)
+    except (ClientError, BotoCoreError) as error:
+        raise CliError(f"stack {name}: {error}") from error
+    if stack is None:
+        raise CliError(f"stack {name} does not exist: deploy stage {stage} first")
+    return _outputs(name, stack)
+
+
+def _submit(client: CloudFormationClient, name: str, stage: str, *, create: bool) -> bool:
+    """Send the template; False when the stack already is as the template says."""
+    template = TEMPLATE.read_text(encoding="utf-8")
+    parameters = [{"ParameterKey": "Stage", "ParameterValue": stage}]
+    tags = [{"Key": "app", "Value": "radgate"}, {"Key": "stage", "Value": stage}]
+    if create:
+        client.create_stack(
+            StackName=name,
+            TemplateBody=template,
+            Parameters=parameters,  # type: ignore[arg-type]
+            Tags=tags,  # type: ignore[arg-type]
+            EnableTerminationProtection=stage != "local",
+        )
+        return True
+    try:
+        client.update_stack(
+            StackName=name,
+            TemplateBody=template,
+            Parameters=parameters,  # type: ignore[arg-type]
+            Tags=tags,  # type: ignore[arg-type]
+        )
+    except ClientError as error:
+        if "No updates are to be performed" in str(error):
+            return False
+        raise
+    return True
+
+
+def _settled(client: CloudFormationClient, name: str) -> StackTypeDef | None:
+    """The stack once nothing is under way; None when it does not exist."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    pause = 0.1  # the local AWS is done at once; AWS is asked every few seconds
+    while True:
+        stack = _describe(client, name)
+        if stack is None or not stack["StackStatus"].endswith("_IN_PROGRESS"):
+            return stack
+        if stack["StackStatus"] == "REVIEW_IN_PROGRESS":
+            return stack  # a change set that nobody executed; it will not move by itself
+        if time.monotonic() > deadline:
+            raise CliError(f"stack {name} is still {stack['StackStatus']} after 30 minutes")
+        time.sleep(pause)
+        pause = min(pause * 2, 5)
+
+
+def _describe(client: CloudFormationClient, name: str) -> StackTypeDef | None:
+    try:
+        stack = client.describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return None if stack["StackStatus"] == "DELETE_COMPLETE" else stack
+
+
+def _reason(client: CloudFormationClient, name: str, stack: StackTypeDef | None) -> str:
+    """Why the last operation failed: its first failure, as the later ones only follow from it."""
+    if stack is None:
+        return "gone"
+    failure = ""
+    for event in client.describe_stack_events(StackName=name)["StackEvents"]:  # newest first
+        status = event.get("ResourceStatus", "")
+        if status.endswith("_FAILED"):
+            failure = f": {event.get('LogicalResourceId')}: {event.get('ResourceStatusReason')}"
+        if event.get("PhysicalResourceId") == stack.get("StackId") and status in _BEGUN:
+            break
+    return stack["StackStatus"] + failure
+
+
+def _outputs(name: str, stack: StackTypeDef) -> Foundation:
+    values = {o.get("OutputKey", ""): o.get("OutputValue", "") for o in stack.get("Outputs", [])}
+    try:
+        return Foundation.model_validate(values)
+    except ValidationError as error:
+        missing = ", ".join(str(problem["loc"][0]) for problem in error.errors())
+        raise CliError(
+            f"stack {name} lacks the outputs {missing}: deploy the stage again"
+        ) from error

@@ -1,0 +1,101 @@
+"""The copy of the project that `chalice deploy` runs in, with the stack's values filled in.
+
+Chalice reads table and bucket names from `.chalice/config.json` and keeps its packages and its
+memory of what it made beside it. In a copy, the checkout stays clean and two stages or two homes
+never share a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from admin_cli.console import CliError
+from admin_cli.lambda_packages import lambda_packages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from admin_cli.foundation import Foundation
+
+PROJECT = Path(__file__).resolve().parent.parent
+MOUNT = "/mnt/models"  # where Lambda mounts EFS; it allows no path outside /mnt
+_SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc")
+
+
+def stage_project(stage: str, foundation: Foundation, build: Path, model_dir: str) -> str:
+    """Write the deployable copy for `stage` into `build`; return the SHA-256 of what it holds.
+
+    Equal digests mean that a deploy would change nothing. Chalice's own `deployments/` (package
+    cache) and `deployed/` (what it made) in `build` are left alone. Raises CliError when a
+    configuration names a value that the stack does not have.
+    """
+    chalice = build / ".chalice"
+    chalice.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(PROJECT / "app.py", build / "app.py")
+    # Emptied first: a module deleted from the project must not live on in the function.
+    shutil.rmtree(build / "chalicelib", ignore_errors=True)
+    shutil.copytree(PROJECT / "chalicelib", build / "chalicelib", ignore=_SKIPPED)
+    # Chalice would read this file; the packages come as vendor/ (see lambda_packages).
+    (build / "requirements.txt").write_text("", encoding="utf-8")
+    packages = lambda_packages(stage)
+    vendor = build / "vendor"
+    vendor.unlink(missing_ok=True)
+    vendor.symlink_to(packages, target_is_directory=True)
+    values = deploy_values(foundation, model_dir)
+    for name in ("config.json", f"policy-{stage}.json"):
+        (chalice / name).write_text(resolve(PROJECT / ".chalice" / name, values), encoding="utf-8")
+    return _digest(build, stage, packages.name)
+
+
+def deploy_values(foundation: Foundation, model_dir: str) -> dict[str, str]:
+    """What `${…}` in config.json and the policies may name."""
+    return foundation.model_dump() | {
+        "Partition": foundation.partition,
+        "Region": foundation.region,
+        "AccountId": foundation.account,
+        "ModelDir": model_dir,
+    }
+
+
+def resolve(path: Path, values: dict[str, str]) -> str:
+    """The JSON text of `path` with every `${Name}` filled in.
+
+    Raises CliError when the file is missing, names an unknown value or is no JSON.
+    """
+    # A value with a quote or backslash must not end the string it is put into.
+    escaped = {name: json.dumps(value)[1:-1] for name, value in values.items()}
+    try:
+        text = Template(path.read_text(encoding="utf-8")).substitute(escaped)
+        json.loads(text)
+    except FileNotFoundError as error:
+        raise CliError(f"{path.name} is missing: a stage needs its own policy file") from error
+    except KeyError as error:
+        raise CliError(f"{path.name} names {error}, which the foundation does not have") from error
+    except ValueError as error:
+        raise CliError(f"{path.name} is not valid: {error}") from error
+    return text
+
+
+def _digest(build: Path, stage: str, packages: str) -> str:
+    digest = hashlib.sha256()
+    # Chalice adds its own runtime to the zip, for this Python.
+    digest.update(f"{platform.python_version()} {version('chalice')} {packages}\n".encode())
+    for path in _staged_files(build, stage):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(build).as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _staged_files(build: Path, stage: str) -> Iterator[Path]:
+    yield build / "app.py"
+    yield build / ".chalice" / "config.json"
+    yield build / ".chalice" / f"policy-{stage}.json"
+    yield from sorted(path for path in (build / "chalicelib").rglob("*") if path.is_file())
