@@ -1,0 +1,1 @@
+"""Everything between image bytes and findings; torch and numpy live here and nowhere else."""

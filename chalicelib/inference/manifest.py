@@ -1,0 +1,124 @@
+"""The shape of a pack's `manifest.json`: all that a pack claims about itself, checked."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, FiniteFloat, StringConstraints, model_validator
+
+from chalicelib.domain import Value
+
+WEIGHTS = "weights.safetensors"
+MAX_MANIFEST_BYTES = 256 * 1024
+MAX_FILE_BYTES = 512 * 1024 * 1024
+MAX_GOLDEN_BYTES = 8 * 1024 * 1024
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
+Version = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+){0,2}$", max_length=20)]
+# One plain name without folders; only these kinds, so that nothing in a pack can be executed.
+FileName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z0-9_]{1,60}\.(safetensors|pgm|md|json|txt)$")
+]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9 _-]*$", max_length=60)]
+Unit = Annotated[FiniteFloat, Field(ge=0, le=1)]
+
+
+class FileFacts(Value):
+    """What a file must be to be read: its exact length and SHA-256."""
+
+    bytes: int = Field(ge=1, le=MAX_FILE_BYTES)
+    sha256: Sha256
+
+
+class InputContract(Value):
+    """What the network takes: float32, (1, `channels`, `size`, `size`).
+
+    `range` standardised: each image has mean 0 and deviation 1.
+    """
+
+    size: int = Field(ge=32, le=1024)
+    channels: Literal[1] = 1
+    range: Literal["standardised"] = "standardised"
+
+
+class Preprocessing(Value):
+    """How a radiograph of any size becomes the network's input.
+
+    `framing`: what is done when it is not square. `stretch` takes the whole image, `crop` the
+    centre of the long side, `pad` adds black to the short side. `resize`: bilinear with
+    antialiasing. `windowing`: grey values as the decoder left them (for DICOM after modality and
+    VOI look-up, with MONOCHROME1 inverted), divided by the largest possible value.
+    """
+
+    framing: Literal["stretch", "crop", "pad"]
+    resize: Literal["antialiased-bilinear"] = "antialiased-bilinear"
+    windowing: Literal["as-decoded"] = "as-decoded"
+
+
+class LabelClaim(Value):
+    """One output of the network, in the network's order.
+
+    The calibrated probability is sigmoid(`slope` * logit + `intercept`); at or above `threshold`,
+    the operating point, a finding is positive. `prevalence` is the share of positives for which
+    the calibration holds. AUROC with its 95 % interval on `dataset`.
+    """
+
+    name: Label
+    slope: Annotated[FiniteFloat, Field(gt=0)]
+    intercept: FiniteFloat
+    threshold: Unit
+    prevalence: Unit
+    auroc: Unit
+    auroc_low: Unit
+    auroc_high: Unit
+    dataset: str = Field(min_length=1, max_length=300)
+    caution: str = Field(
+        default="", max_length=300, description="Why this label is weak; empty when it is not."
+    )
+
+
+class Golden(Value):
+    """An input with a known answer: a binary PGM file and the probability of every label."""
+
+    input: FileName
+    probabilities: tuple[Unit, ...]
+    tolerance: Annotated[FiniteFloat, Field(gt=0, le=0.05)]
+
+
+class Manifest(Value):
+    """All that a pack claims. `untrained` names outputs of the architecture that mean nothing."""
+
+    format: Literal[1]
+    name: Name
+    version: Version
+    architecture: Name
+    labels: tuple[LabelClaim, ...] = Field(min_length=1, max_length=64)
+    untrained: tuple[Label, ...] = ()
+    input: InputContract
+    preprocessing: Preprocessing
+    licence: str = Field(min_length=1, max_length=200)
+    files: dict[FileName, FileFacts] = Field(min_length=2, max_length=16)
+    golden: Golden
+
+    @model_validator(mode="after")
+    def _hold_together(self) -> Self:
+        names = [label.name for label in self.labels]
+        if len(set(names)) != len(names):
+            raise ValueError("a label is named twice")
+        if len(self.golden.probabilities) != len(names):
+            raise ValueError("the golden answer has another number of labels")
+        if WEIGHTS not in self.files:
+            raise ValueError(f"the files lack {WEIGHTS}")
+        golden = self.files.get(self.golden.input)
+        if golden is None or PurePosixPath(self.golden.input).suffix != ".pgm":
+            raise ValueError("the golden input is no PGM file of the pack")
+        if golden.bytes > MAX_GOLDEN_BYTES:
+            raise ValueError("the golden input is too large")
+        return self
+
+    @property
+    def folder(self) -> str:
+        """The name that the pack's folder must have."""
+        return f"{self.name}-{self.version}"

@@ -1,0 +1,1 @@
+"""How the shipped pack `cardionet` was made, reproducibly; nothing here runs in production."""

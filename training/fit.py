@@ -1,0 +1,181 @@
+"""Fit one network: augmentation, mixup, one-cycle AdamW and an average of the weights."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from chalicelib.inference.networks import EfficientNetLite0, channels_last, standardise
+from training.augment import augment, repaired
+from training.evaluate import auroc
+from training.initial import start
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from training.data import Part
+
+_WIDE_KERNEL = 5
+
+log = logging.getLogger("training")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What may differ between two fits."""
+
+    seed: int
+    epochs: int = 12
+    batch: int = 32
+    rate: float = 1.0e-3
+    decay: float = 0.03
+    smoothing: float = 0.1
+    mixup: float = 0.3
+    flip: float = 0.0
+    average: float = 0.995
+    drop_path: float = 0.1
+    dropout: float = 0.2
+    size: int = 128
+    teacher_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of the log."""
+
+    number: int
+    seconds: float
+    loss: float
+    held_out_auroc: float
+    held_out_loss: float
+
+
+class _Depthwise(nn.Conv2d):
+    """A depthwise convolution kept at float32: its bfloat16 gradient is several times slower."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            y: Tensor = self._conv_forward(x.float(), self.weight, None)
+        return y.to(torch.bfloat16)
+
+
+def _prepare(network: EfficientNetLite0) -> EfficientNetLite0:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1 and _slow(module):
+            module.__class__ = _Depthwise
+    return channels_last(network)
+
+
+def _slow(conv: nn.Conv2d) -> bool:
+    return conv.stride[0] > 1 or conv.kernel_size[0] == _WIDE_KERNEL
+
+
+def resize(batch: Tensor, size: int) -> Tensor:
+    """Resize (N, 1, H, W) to `size` square, or return it as it is."""
+    if batch.shape[-1] == size:
+        return batch
+    return functional.interpolate(batch, (size, size), mode="bilinear", align_corners=False)
+
+
+@torch.inference_mode()
+def logits(network: nn.Module, images: NDArray[np.uint8] | Tensor, size: int = 128) -> Tensor:
+    """Answer float32 (N,) for images uint8 or float32 (N, H, W) in [0, 255]."""
+    network.eval()
+    parts = []
+    for piece in torch.as_tensor(images).split(64):  # type: ignore[no-untyped-call]
+        batch = resize(standardise(piece[:, None].float()), size)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        parts.append(network(batch).logits[:, 0])
+    return torch.cat(parts)
+
+
+def fit(
+    recipe: Recipe, train: Part, held_out: Part, teacher: Tensor | None = None
+) -> tuple[EfficientNetLite0, list[Epoch]]:
+    """Fit one network to `train` and log it against `held_out`, which it never learns from.
+
+    teacher: float32 (len(train),), probabilities in [0, 1] to learn from in the share that the
+    recipe gives them, or None.
+    """
+    torch.manual_seed(recipe.seed)
+    random = torch.Generator().manual_seed(recipe.seed)
+    network = EfficientNetLite0(1, drop_path=recipe.drop_path, dropout=recipe.dropout)
+    start(network)
+    averaged = channels_last(copy.deepcopy(network))
+    _prepare(network)
+    for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.momentum = 0.05
+    heavy = [p for p in network.parameters() if p.ndim > 1]
+    light = [p for p in network.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [{"params": heavy, "weight_decay": recipe.decay}, {"params": light, "weight_decay": 0.0}],
+        lr=recipe.rate,
+    )
+    steps = len(train) // recipe.batch
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, recipe.rate, total_steps=recipe.epochs * steps, pct_start=0.2
+    )
+    raw = torch.as_tensor(train.images)
+    versions = torch.stack([raw, repaired(raw)])
+    targets = torch.as_tensor(train.labels).float()
+    targets = targets * (1 - recipe.smoothing) + recipe.smoothing / 2
+    if teacher is not None:
+        targets = torch.lerp(targets, teacher, recipe.teacher_share)
+    rows: list[Epoch] = []
+    done = 0
+    for number in range(1, recipe.epochs + 1):
+        began, total = time.monotonic(), 0.0
+        network.train()
+        order = torch.randperm(len(train), generator=random)
+        for index in order[: steps * recipe.batch].view(steps, recipe.batch):
+            version = torch.randint(0, 2, (len(index),), generator=random)
+            batch = standardise(augment(versions[version, index], random))
+            wanted = targets[index]
+            mirrored = torch.rand(len(index), generator=random) < recipe.flip
+            batch[mirrored] = batch[mirrored].flip(-1)
+            if recipe.mixup:
+                share = torch.distributions.Beta(recipe.mixup, recipe.mixup).sample((len(index), 1))
+                batch = torch.lerp(batch.flip(0), batch, share[..., None, None])
+                wanted = torch.lerp(wanted.flip(0), wanted, share[:, 0])
+            batch = resize(batch, recipe.size).contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16):
+                answer = network(batch).logits[:, 0]
+            loss = functional.binary_cross_entropy_with_logits(answer.float(), wanted)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+            optimiser.step()
+            schedule.step()
+            done += 1
+            total += loss.item()
+            _average(averaged, network, min(recipe.average, done / (done + 10)))
+        answers = logits(averaged, held_out.images, recipe.size)
+        truth = torch.as_tensor(held_out.labels).float()
+        rows.append(
+            Epoch(
+                number,
+                round(time.monotonic() - began, 1),
+                round(total / steps, 4),
+                round(auroc(held_out.labels, answers.numpy()), 4),
+                round(functional.binary_cross_entropy_with_logits(answers, truth).item(), 4),
+            )
+        )
+        log.info("seed %d %s", recipe.seed, rows[-1])
+    return averaged, rows
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, network: nn.Module, keep: float) -> None:
+    """Move the running average of weights and statistics towards the network's."""
+    current = network.state_dict()
+    for name, value in averaged.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(current[name], 1 - keep)
