@@ -1,0 +1,1 @@
+"""Studies as documents, and where the documents are kept."""

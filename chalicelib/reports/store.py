@@ -1,0 +1,113 @@
+"""Hides how S3 keeps reports: object names, encryption, and links that expire."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated
+
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import StringConstraints, TypeAdapter, ValidationError
+
+from chalicelib.domain import PDF_MEDIA_TYPE, ClientId, Link
+from chalicelib.errors import NotFound, StorageUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_s3 import S3Client
+
+    from chalicelib.ports import Clock
+
+LINK_SECONDS = 900
+
+_log = logging.getLogger(__name__)
+_client_id = TypeAdapter[str](ClientId)
+_study_id = TypeAdapter[str](
+    Annotated[str, StringConstraints(pattern=r"^st_[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
+)
+
+
+def report_name(client_id: str, study_id: str) -> str:
+    """Return the name of a report's object, under the client's own prefix.
+
+    Raises NotFound when either id cannot have been given out: an id with a slash in it
+    would otherwise name an object of another client.
+    """
+    try:
+        client, study = _client_id.validate_python(client_id), _study_id.validate_python(study_id)
+    except ValidationError:
+        raise NotFound("There is no such report.") from None
+    return f"clients/{client}/studies/{study}/report.pdf"
+
+
+class S3ReportStore:
+    """Keeps reports in one bucket; every call is safe to repeat."""
+
+    def __init__(self, client: S3Client, bucket: str, now: Clock) -> None:
+        """`client` must sign with s3v4; `now` tells when links expire."""
+        self._client = client
+        self._bucket = bucket
+        self._now = now
+
+    def put(self, client_id: str, study_id: str, pdf: bytes) -> None:
+        """Store a report, encrypted; storing it again replaces it.
+
+        Raises NotFound for ids that were never given out, StorageUnavailable.
+        """
+        name = report_name(client_id, study_id)
+        with _translated("put"):
+            self._client.put_object(
+                Bucket=self._bucket,
+                Key=name,
+                Body=pdf,
+                ContentType=PDF_MEDIA_TYPE,
+                ContentDisposition=f'inline; filename="{study_id}.pdf"',
+                # A browser's cache would outlive the link and the erasure.
+                CacheControl="private, no-store",
+                ServerSideEncryption="AES256",
+            )
+
+    def link(self, client_id: str, study_id: str) -> Link:
+        """Return a freshly signed link, valid for 15 minutes; S3 is not asked.
+
+        Raises NotFound for ids that were never given out, StorageUnavailable when there are
+        no credentials to sign with.
+        """
+        name = report_name(client_id, study_id)
+        # Signatures count whole seconds: rounded down, the time told is never too late.
+        signed = self._now().replace(microsecond=0)
+        with _translated("link"):
+            url = self._client.generate_presigned_url(
+                "get_object",
+                Params={"Bucket": self._bucket, "Key": name},
+                ExpiresIn=LINK_SECONDS,
+            )
+        return Link(url=url, expires_at=signed + timedelta(seconds=LINK_SECONDS))
+
+    def delete(self, client_id: str, study_id: str) -> None:
+        """Erase a report; one that is not there is no error.
+
+        Raises NotFound for ids that were never given out, StorageUnavailable.
+        """
+        name = report_name(client_id, study_id)
+        with _translated("delete"):
+            self._client.delete_object(Bucket=self._bucket, Key=name)
+
+
+@contextmanager
+def _translated(action: str) -> Iterator[None]:
+    """Turn what boto raises into our error; the log gets the kind of failure and no more.
+
+    boto's own texts can hold endpoints, object names and pieces of the request, so the
+    original is not chained: a chained exception is printed wherever ours is.
+    """
+    try:
+        yield
+    except ClientError as error:
+        _log.warning("report store: %s failed: %s", action, error.response["Error"].get("Code"))
+        raise StorageUnavailable("The report storage does not answer.") from None
+    except BotoCoreError as error:
+        _log.warning("report store: %s failed: %s", action, type(error).__name__)
+        raise StorageUnavailable("The report storage does not answer.") from None

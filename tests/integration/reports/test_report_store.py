@@ -1,0 +1,218 @@
+"""One contract for the fake store and for S3."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+import pytest
+import requests
+from botocore.config import Config
+from moto import mock_aws
+
+from chalicelib.domain import new_id
+from chalicelib.errors import NotFound, StorageUnavailable
+from chalicelib.reports.store import LINK_SECONDS, S3ReportStore, report_name
+from tests.fakes.reports import STUDY_ID, InMemoryReportStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from mypy_boto3_s3 import S3Client
+
+    from chalicelib.ports import ReportStore
+
+BUCKET = "radgate-test-reports"
+PDF = b"%PDF-1.4 a report"
+
+
+class Subject(NamedTuple):
+    store: ReportStore
+    fetch: Callable[[str], bytes | None]
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def over_http(url: str) -> bytes | None:
+    answer = requests.get(url, timeout=5)
+    return answer.content if answer.ok else None
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Client]:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with mock_aws():
+        client = boto3.client(
+            "s3", region_name="us-east-1", config=Config(signature_version="s3v4")
+        )
+        client.create_bucket(Bucket=BUCKET)
+        yield client
+
+
+@pytest.fixture(params=["fake", "s3"])
+def subject(request: pytest.FixtureRequest, s3: S3Client) -> Subject:
+    if request.param == "fake":
+        fake = InMemoryReportStore(now)
+        return Subject(fake, fake.fetch)
+    return Subject(S3ReportStore(s3, BUCKET, now), over_http)
+
+
+def test_a_stored_report_comes_back_through_its_link(subject: Subject) -> None:
+    subject.store.put("acme", STUDY_ID, PDF)
+    link = subject.store.link("acme", STUDY_ID)
+    assert link.media_type == "application/pdf"
+    assert subject.fetch(link.url) == PDF
+
+
+def test_a_link_lives_for_fifteen_minutes(subject: Subject) -> None:
+    before = now()
+    link = subject.store.link("acme", STUDY_ID)
+    life = timedelta(seconds=LINK_SECONDS)
+    assert timedelta(minutes=15) == life
+    assert before + life - timedelta(seconds=1) < link.expires_at <= now() + life
+
+
+def test_storing_again_replaces(subject: Subject) -> None:
+    subject.store.put("acme", STUDY_ID, PDF)
+    subject.store.put("acme", STUDY_ID, b"%PDF-1.4 newer")
+    assert subject.fetch(subject.store.link("acme", STUDY_ID).url) == b"%PDF-1.4 newer"
+
+
+def test_a_deleted_report_is_gone_even_for_an_older_link(subject: Subject) -> None:
+    subject.store.put("acme", STUDY_ID, PDF)
+    link = subject.store.link("acme", STUDY_ID)
+    subject.store.delete("acme", STUDY_ID)
+    subject.store.delete("acme", STUDY_ID)
+    assert subject.fetch(link.url) is None
+
+
+def test_clients_with_the_same_study_id_do_not_meet(subject: Subject) -> None:
+    subject.store.put("acme", STUDY_ID, PDF)
+    subject.store.put("acme-two", STUDY_ID, b"%PDF-1.4 another's")
+    subject.store.delete("acme-two", STUDY_ID)
+    assert subject.fetch(subject.store.link("acme", STUDY_ID).url) == PDF
+    assert subject.fetch(subject.store.link("acme-two", STUDY_ID).url) is None
+
+
+@pytest.mark.parametrize(
+    ("client_id", "study_id"),
+    [
+        ("acme", ""),
+        ("acme", "st_"),
+        ("acme", "../../other/studies/" + STUDY_ID),
+        ("acme", STUDY_ID + "/../" + STUDY_ID),
+        ("acme", STUDY_ID + "\n"),
+        ("acme", STUDY_ID.lower()),
+        ("acme", "key_" + STUDY_ID[3:]),
+        ("acme/studies", STUDY_ID),
+        ("..", STUDY_ID),
+        ("Acme", STUDY_ID),
+        ("acme\n", STUDY_ID),
+        ("", STUDY_ID),
+    ],
+)
+def test_an_id_that_was_never_given_out_names_no_object(
+    subject: Subject, client_id: str, study_id: str
+) -> None:
+    for action in (
+        lambda: subject.store.put(client_id, study_id, PDF),
+        lambda: subject.store.link(client_id, study_id),
+        lambda: subject.store.delete(client_id, study_id),
+    ):
+        with pytest.raises(NotFound) as refused:
+            action()
+        assert refused.value.__suppress_context__
+
+
+def test_fresh_ids_are_accepted() -> None:
+    study_id = new_id("st")
+    assert report_name("acme", study_id) == f"clients/acme/studies/{study_id}/report.pdf"
+
+
+def test_the_object_is_encrypted_private_and_named_for_the_study(s3: S3Client) -> None:
+    S3ReportStore(s3, BUCKET, now).put("acme", STUDY_ID, PDF)
+    kept = s3.head_object(Bucket=BUCKET, Key=f"clients/acme/studies/{STUDY_ID}/report.pdf")
+    assert kept["ServerSideEncryption"] == "AES256"
+    assert kept["ContentType"] == "application/pdf"
+    assert kept["ContentDisposition"] == f'inline; filename="{STUDY_ID}.pdf"'
+    assert kept["CacheControl"] == "private, no-store"
+    assert s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 1
+
+
+def test_the_signature_is_version_4_and_dies_when_the_link_says(s3: S3Client) -> None:
+    link = S3ReportStore(s3, BUCKET, now).link("acme", STUDY_ID)
+    query = parse_qs(urlsplit(link.url).query)
+    assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
+    signed = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    dies = signed + timedelta(seconds=int(query["X-Amz-Expires"][0]))
+    assert dies - timedelta(seconds=1) <= link.expires_at <= dies
+
+
+def test_the_fakes_links_die_too() -> None:
+    times = [now()]
+    fake = InMemoryReportStore(lambda: times[-1])
+    fake.put("acme", STUDY_ID, PDF)
+    link = fake.link("acme", STUDY_ID)
+    assert fake.fetch(link.url) == PDF
+    times.append(link.expires_at)
+    assert fake.fetch(link.url) is None
+
+
+def test_a_missing_bucket_is_storage_unavailable_and_tells_nothing(
+    s3: S3Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = S3ReportStore(s3, "radgate-no-such-bucket", now)
+    with pytest.raises(StorageUnavailable) as failed:
+        store.put("acme", STUDY_ID, PDF)
+    assert_nothing_leaks(failed.value, caplog.text)
+    assert "NoSuchBucket" in caplog.text
+    with pytest.raises(StorageUnavailable):
+        store.delete("acme", STUDY_ID)
+
+
+def test_an_unreachable_endpoint_is_storage_unavailable_and_tells_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    once = Config(signature_version="s3v4", connect_timeout=1, retries={"total_max_attempts": 1})
+    # Port 9 is "discard": nothing answers there.
+    client = boto3.client(
+        "s3", region_name="us-east-1", endpoint_url="http://127.0.0.1:9", config=once
+    )
+    started = time.monotonic()
+    with pytest.raises(StorageUnavailable) as failed:
+        S3ReportStore(client, BUCKET, now).put("acme", STUDY_ID, PDF)
+    assert time.monotonic() - started < 5
+    assert_nothing_leaks(failed.value, caplog.text)
+
+
+def test_no_credentials_to_sign_with_is_storage_unavailable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", f"{tmp_path}/none")
+    monkeypatch.setenv("AWS_CONFIG_FILE", f"{tmp_path}/none")
+    client = boto3.session.Session().client(
+        "s3", region_name="us-east-1", config=Config(signature_version="s3v4")
+    )
+    with pytest.raises(StorageUnavailable):
+        S3ReportStore(client, BUCKET, now).link("acme", STUDY_ID)
+
+
+def assert_nothing_leaks(error: StorageUnavailable, log: str) -> None:
+    assert error.__cause__ is None
+    assert error.__suppress_context__
+    for text in (error.detail, log):
+        for secret in ("acme", STUDY_ID, "radgate-", "127.0.0.1", "%PDF"):
+            assert secret not in text
