@@ -51,6 +51,10 @@ class InMemoryReportStore:
     def delete(self, client_id: str, study_id: str) -> None:
         self._pdfs.pop(report_name(client_id, study_id), None)
 
+    def __len__(self) -> int:
+        """Return how many reports are kept."""
+        return len(self._pdfs)
+
     def fetch(self, url: str) -> bytes | None:
         """Return the report behind a link; None when it is gone or the link is over or forged."""
         if url not in self._expiry or self._now() >= self._expiry[url]:

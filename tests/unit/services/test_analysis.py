@@ -1,0 +1,182 @@
+"""The main job over shipped fakes: what is stored, what is metered, and what a failure leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from chalicelib.domain import Caller, Client, Quality, Study, StudyStatus, Usage
+from chalicelib.errors import (
+    ModelUnavailable,
+    NotAChestXray,
+    NotFound,
+    QuotaExceeded,
+    RadgateError,
+    StorageUnavailable,
+    UnreadableImage,
+)
+from chalicelib.services.analysis import AnalysisService
+from chalicelib.services.timing import Stopwatch
+from tests.fakes.clock import FixedClock
+from tests.fakes.inference import FakeClassifier, FakeDecoder, FakeGate
+from tests.fakes.reports import InMemoryReportStore, PlainReportWriter
+from tests.fakes.tenants import FakeLedger, FakeStudyStore
+from tests.fakes.values import a_caller, a_client, a_key, a_plan
+
+IMAGE = b"an image"
+
+
+class ForgetfulLedger(FakeLedger):
+    """Says before the work that units are left, as a read does that races others."""
+
+    def usage(self, client: Client) -> Usage:
+        return super().usage(client).model_copy(update={"used": 0})
+
+
+class BrokenStudyStore(FakeStudyStore):
+    """Cannot be reached when it comes to writing."""
+
+    def add(self, caller: Caller, study: Study) -> None:
+        raise StorageUnavailable("The table does not answer.")
+
+
+@dataclass
+class Bench:
+    """A service over fakes, all of them at hand."""
+
+    clock: FixedClock = field(default_factory=FixedClock)
+    gate: FakeGate = field(default_factory=FakeGate)
+    classifier: FakeClassifier = field(default_factory=FakeClassifier)
+
+    def __post_init__(self) -> None:
+        self.ledger = FakeLedger(self.clock)
+        self.reports = InMemoryReportStore(self.clock)
+        self.studies = FakeStudyStore(self.ledger)
+
+    def analyse(self, caller: Caller, body: bytes = IMAGE) -> Study:
+        return self.service().analyse(caller, body, Stopwatch())
+
+    def service(self) -> AnalysisService:
+        return AnalysisService(
+            decoder=FakeDecoder(),
+            gate=self.gate,
+            classifier=self.classifier,
+            writer=PlainReportWriter(),
+            reports=self.reports,
+            studies=self.studies,
+            ledger=self.ledger,
+            clock=self.clock,
+        )
+
+    def used(self, caller: Caller) -> int:
+        return FakeLedger.usage(self.ledger, caller.client).used
+
+    def stored(self, caller: Caller) -> int:
+        return len(self.studies.page(caller.client.id, 100, None, None).items)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def caller_with(units: int) -> Caller:
+    return a_caller(a_client(plan=a_plan(studies=units)))
+
+
+def test_a_study_is_stored_metered_and_has_a_report(bench: Bench) -> None:
+    caller = a_caller()
+    study = bench.analyse(caller)
+    assert study.status is StudyStatus.SUCCEEDED
+    assert study.label == "Cardiomegaly"
+    assert study.report is not None
+    assert bench.reports.fetch(study.report.url) is not None
+    assert bench.studies.get(caller.client.id, study.id) == study.model_copy(
+        update={"report": None}
+    )
+    assert bench.used(caller) == 1
+
+
+def test_every_part_is_timed_in_order(bench: Bench) -> None:
+    stopwatch = Stopwatch()
+    bench.service().analyse(a_caller(), IMAGE, stopwatch)
+    assert list(stopwatch.milliseconds()) == ["decode", "gate", "predict", "report", "store"]
+
+
+def test_a_negative_image_is_no_finding(bench: Bench) -> None:
+    bench.classifier.probability = 0.2
+    assert bench.analyse(a_caller()).label == "No finding"
+
+
+def test_a_test_key_runs_the_whole_path_and_meters_nothing(bench: Bench) -> None:
+    caller = a_caller(key=a_key(mode="test"))
+    assert bench.analyse(caller).mode == "test"
+    assert (bench.stored(caller), bench.used(caller)) == (1, 0)
+
+
+def test_a_test_key_works_on_when_all_units_are_used(bench: Bench) -> None:
+    live = caller_with(units=1)
+    bench.analyse(live)
+    assert bench.analyse(a_caller(live.client, a_key(mode="test"))).mode == "test"
+
+
+REFUSED = Quality(accepted=False, score=0.1, reasons=("blank",))
+
+
+@pytest.mark.parametrize(
+    ("bench", "body", "error"),
+    [
+        pytest.param(Bench(), b"broken", UnreadableImage, id="unreadable"),
+        pytest.param(Bench(gate=FakeGate(REFUSED)), IMAGE, NotAChestXray, id="no chest"),
+        pytest.param(
+            Bench(classifier=FakeClassifier(working=False)), IMAGE, ModelUnavailable, id="no model"
+        ),
+    ],
+)
+def test_what_fails_before_the_end_leaves_nothing(
+    bench: Bench, body: bytes, error: type[RadgateError]
+) -> None:
+    caller = a_caller()
+    with pytest.raises(error):
+        bench.analyse(caller, body)
+    assert (bench.stored(caller), bench.used(caller), len(bench.reports)) == (0, 0, 0)
+
+
+def test_a_refusal_by_the_gate_names_its_reasons(bench: Bench) -> None:
+    bench.gate.quality = Quality(accepted=False, score=0.0, reasons=("not_a_chest", "blank"))
+    with pytest.raises(NotAChestXray, match="not_a_chest, blank"):
+        bench.analyse(a_caller())
+
+
+def test_without_units_nothing_is_computed(bench: Bench) -> None:
+    caller = caller_with(units=1)
+    bench.analyse(caller)
+    with pytest.raises(QuotaExceeded) as refusal:
+        bench.analyse(caller)
+    assert bench.classifier.predictions == 1
+    # FixedClock stands at 2026-03-14 09:26:53; the month ends on the 1st of April.
+    assert refusal.value.retry_after == ((17 * 24 + 14) * 60 + 33) * 60 + 7
+
+
+def test_the_loser_of_a_race_for_the_last_unit_keeps_no_report(bench: Bench) -> None:
+    caller = caller_with(units=1)
+    bench.ledger = ForgetfulLedger(bench.clock)
+    bench.studies = FakeStudyStore(bench.ledger)
+    bench.analyse(caller)
+    with pytest.raises(QuotaExceeded):
+        bench.analyse(caller)
+    assert (bench.stored(caller), bench.used(caller), len(bench.reports)) == (1, 1, 1)
+
+
+def test_a_report_stays_when_the_store_may_have_taken_the_study(bench: Bench) -> None:
+    bench.studies = BrokenStudyStore(bench.ledger)
+    with pytest.raises(StorageUnavailable):
+        bench.analyse(a_caller())
+    assert len(bench.reports) == 1
+
+
+def test_a_stored_study_is_another_clients_mystery(bench: Bench) -> None:
+    study = bench.analyse(a_caller())
+    with pytest.raises(NotFound):
+        bench.studies.get("other", study.id)
