@@ -1,0 +1,1 @@
+"""Clients, their keys, their studies and what they used: one DynamoDB table."""

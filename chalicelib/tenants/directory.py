@@ -1,0 +1,46 @@
+"""Clients and keys as the request path reads them: always consistently, never by a scan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chalicelib.domain import Caller
+from chalicelib.tenants import records
+from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.service_resource import Table
+
+    from chalicelib.domain import ApiKey
+
+
+class DynamoDirectory:
+    """Reads clients and keys from the table."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def identify(self, sha256: str) -> Caller | None:
+        """Return whose key has this SHA-256, whatever its state. Raises StorageUnavailable.
+
+        Costs two round trips and three read units. The pointer never changes, so what it
+        leads to is read afterwards and is as fresh as a single read would be.
+        """
+        with translated():
+            pointer = self._table.get_item(
+                Key=records.hash_pointer_key(sha256), ConsistentRead=True
+            ).get("Item")
+        if pointer is None:
+            return None
+        client_id, key_id = str(pointer["client_id"]), str(pointer["key_id"])
+        items = batch_get(
+            self._table, [records.client_key(client_id), records.api_key_key(client_id, key_id)]
+        )
+        if len(items) != 2:  # noqa: PLR2004 - a client, or its key, is being deleted
+            return None
+        return Caller(client=records.client_of(items[0]), key=records.api_key_of(items[1]))
+
+    def keys(self, client_id: str) -> tuple[ApiKey, ...]:
+        """Return the client's keys, oldest first. Raises StorageUnavailable."""
+        items = query(self._table, Slice(records.partition(client_id), records.KEY_PREFIX))
+        return tuple(records.api_key_of(item) for item in items)

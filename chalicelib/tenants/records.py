@@ -1,0 +1,122 @@
+"""How domain values lie in the table, and back.
+
+| what    | pk             | sk              | index gsi1                                    |
+| ------- | -------------- | --------------- | --------------------------------------------- |
+| client  | CLIENT#<id>    | CLIENT          | gsi1pk CLIENTS, gsi1sk <id>                   |
+| key     | CLIENT#<id>    | KEY#<key id>    |                                               |
+| pointer | HASH#<sha256>  | HASH            | immutable: whose key has this hash            |
+| pointer | KEY#<key id>   | KEY             | immutable: whose key has this id              |
+| study   | CLIENT#<id>    | STUDY#<id>      | gsi1pk CLIENT#<id>#<status>, gsi1sk <id>      |
+| usage   | CLIENT#<id>    | USAGE#<date>    | `used` of the period that begins on that date |
+
+The index needs no attributes but its keys: readers take the ids and fetch the items
+themselves, consistently. What a record holds beyond the fields of its domain value is ignored,
+so that a release can be rolled back after a newer one has written.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.domain import ApiKey, Client, Plan, Study
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+INDEX = "gsi1"
+ALL_CLIENTS = "CLIENTS"
+KEY_PREFIX = "KEY#"
+STUDY_PREFIX = "STUDY#"
+
+Item = dict[str, Any]
+
+
+def partition(client_id: str) -> str:
+    """Return the partition key of everything that belongs to one client."""
+    return f"CLIENT#{client_id}"
+
+
+def client_key(client_id: str) -> Item:
+    """Return the primary key of a client's record."""
+    return {"pk": partition(client_id), "sk": "CLIENT"}
+
+
+def api_key_key(client_id: str, key_id: str) -> Item:
+    """Return the primary key of a key's record."""
+    return {"pk": partition(client_id), "sk": f"{KEY_PREFIX}{key_id}"}
+
+
+def hash_pointer_key(sha256: str) -> Item:
+    """Return the primary key of the pointer from a hash to a key."""
+    return {"pk": f"HASH#{sha256}", "sk": "HASH"}
+
+
+def id_pointer_key(key_id: str) -> Item:
+    """Return the primary key of the pointer from a key's id to its client."""
+    return {"pk": f"KEY#{key_id}", "sk": "KEY"}
+
+
+def study_key(client_id: str, study_id: str) -> Item:
+    """Return the primary key of a study."""
+    return {"pk": partition(client_id), "sk": f"{STUDY_PREFIX}{study_id}"}
+
+
+def usage_key(client_id: str, period_start: datetime) -> Item:
+    """Return the primary key of the usage in the period that begins at `period_start`, in UTC."""
+    return {"pk": partition(client_id), "sk": f"USAGE#{period_start:%Y-%m-%d}"}
+
+
+def status_partition(client_id: str, status: str) -> str:
+    """Return the index's partition key of a client's studies in one status."""
+    return f"{partition(client_id)}#{status}"
+
+
+def client_item(client: Client) -> Item:
+    """Return the record of a client. What may be None is absent, for conditions to test."""
+    fields = client.model_dump(mode="json", exclude={"plan"}, exclude_none=True)
+    # As text, because DynamoDB has no floating point and the plan is never queried.
+    return (
+        client_key(client.id)
+        | {"gsi1pk": ALL_CLIENTS, "gsi1sk": client.id}
+        | fields
+        | {"plan": client.plan.model_dump_json()}
+    )
+
+
+def client_of(item: Item) -> Client:
+    """Return the client of a record."""
+    fields = item | {"plan": Plan.model_validate_json(item["plan"], extra="ignore")}
+    return Client.model_validate(fields, extra="ignore")
+
+
+def api_key_items(key: ApiKey) -> tuple[Item, Item, Item]:
+    """Return a key's record and its two pointers, to be written together or not at all."""
+    fields = key.model_dump(mode="json", exclude_none=True)
+    fields["scopes"] = sorted(fields["scopes"])
+    owner = {"client_id": key.client_id}
+    return (
+        api_key_key(key.client_id, key.id) | fields,
+        hash_pointer_key(key.sha256) | owner | {"key_id": key.id},
+        id_pointer_key(key.id) | owner | {"sha256": key.sha256},
+    )
+
+
+def api_key_of(item: Item) -> ApiKey:
+    """Return the key of a record."""
+    return ApiKey.model_validate(item, extra="ignore")
+
+
+def study_item(client_id: str, study: Study) -> Item:
+    """Return the record of a study, without its link: a link is a secret and soon stale."""
+    return study_key(client_id, study.id) | {
+        "gsi1pk": status_partition(client_id, study.status),
+        "gsi1sk": study.id,
+        "status": study.status.value,
+        "created_at": study.created_at.isoformat(),
+        "document": study.model_dump_json(exclude={"report"}, exclude_none=True),
+    }
+
+
+def study_of(item: Item) -> Study:
+    """Return the study of a record."""
+    return Study.model_validate_json(item["document"], extra="ignore")

@@ -1,0 +1,162 @@
+"""Studies in the table, each in its client's partition, metered as they are stored."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import time
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from chalicelib.domain import Study, StudyPage
+from chalicelib.errors import InvalidRequest, NotFound, StorageUnavailable
+from chalicelib.tenants import periods, records
+from chalicelib.tenants.dynamo import Slice, backoff, batch_get, query, translated
+from chalicelib.tenants.ledger import metering
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+    from chalicelib.domain import Caller, StudyStatus
+    from chalicelib.ports import Clock
+    from chalicelib.tenants.records import Item
+
+_STUDY_ID = re.compile(r"st_[0-9A-HJKMNP-TV-Z]{26}")
+_MARK_LENGTH = 8  # characters of a cursor that bind it to its client
+_TRIES = 16  # about five seconds of waiting, well within the gateway's 29
+_REFUSED = "ConditionalCheckFailed"
+# DynamoDB cancels one of two transactions that touch the same item at the same moment.
+_PASSING = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+
+
+class DynamoStudyStore:
+    """Keeps studies in the table. `pause` waits for as many seconds as it is told."""
+
+    def __init__(
+        self, table: Table, clock: Clock, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._table = table
+        self._clock = clock
+        self._pause = pause
+
+    def add(self, caller: Caller, study: Study) -> None:
+        """Store a new study and, for a live key, meter one unit, both or neither.
+
+        The unit belongs to the period of the study's `created_at`. A study that is there
+        already stays as it is and is not metered again, so a retried event is harmless.
+        Raises QuotaExceeded (nothing is stored) or StorageUnavailable.
+        """
+        writes: list[TransactWriteItemTypeDef] = [
+            {
+                "Put": {
+                    "TableName": self._table.name,
+                    "Item": records.study_item(caller.client.id, study),
+                    "ConditionExpression": "attribute_not_exists(pk)",
+                }
+            }
+        ]
+        if caller.key.mode == "live":
+            writes.append(metering(self._table.name, caller.client, study.created_at))
+        for attempt in range(1, _TRIES + 1):
+            stored, *metered = self._write(writes)
+            if stored == _REFUSED:
+                return
+            if _REFUSED in metered:
+                quota = caller.client.plan.studies
+                raise periods.refusal(quota, study.created_at, self._clock())
+            if not _PASSING & {stored, *metered}:
+                return
+            self._pause(backoff(attempt))
+        raise StorageUnavailable("Too many studies arrive at once; please try again.")
+
+    def _write(self, writes: list[TransactWriteItemTypeDef]) -> list[str]:
+        """Write all or nothing; return for each write why it was refused, "None" if it was not."""
+        with translated():
+            try:
+                self._table.meta.client.transact_write_items(TransactItems=writes)
+            except ClientError as error:
+                reasons = error.response.get("CancellationReasons", [])
+                codes = [str(reason.get("Code", "None")) for reason in reasons]
+                if {_REFUSED, *_PASSING}.isdisjoint(codes):
+                    raise
+                return codes
+        return ["None"] * len(writes)
+
+    def get(self, client_id: str, study_id: str) -> Study:
+        """Return a study without its link. Raises NotFound or StorageUnavailable."""
+        item = None
+        if _STUDY_ID.fullmatch(study_id):
+            with translated():
+                item = self._table.get_item(
+                    Key=records.study_key(client_id, study_id), ConsistentRead=True
+                ).get("Item")
+        if item is None:
+            raise NotFound("There is no study with this id.")
+        return records.study_of(item)
+
+    def page(
+        self, client_id: str, limit: int, cursor: str | None, status: StudyStatus | None
+    ) -> StudyPage:
+        """Return at most `limit` (1 or more) studies, newest first, without links.
+
+        Raises InvalidRequest for a cursor that is broken or another client's, and
+        StorageUnavailable.
+        """
+        before = None if cursor is None else _read_cursor(client_id, cursor)
+        # One more than asked for tells whether there is a next page.
+        found = self._newest(client_id, status, before, limit + 1)
+        more, found = len(found) > limit, found[:limit]
+        last = found[-1] if more else None
+        if status is not None:
+            keys = [records.study_key(client_id, item["gsi1sk"]) for item in found]
+            found = batch_get(self._table, keys)
+        studies = [records.study_of(item) for item in found]
+        return StudyPage(
+            # The index lags: what has moved on to another status meanwhile is left out.
+            items=tuple(study for study in studies if status in {None, study.status}),
+            next_cursor=None if last is None else _write_cursor(client_id, last["gsi1sk"]),
+        )
+
+    def _newest(
+        self, client_id: str, status: StudyStatus | None, before: str | None, at_most: int
+    ) -> list[Item]:
+        after = None if before is None else records.study_key(client_id, before)
+        if status is None:
+            wanted = Slice(
+                records.partition(client_id),
+                prefix=records.STUDY_PREFIX,
+                newest_first=True,
+                after=after,
+            )
+        else:
+            inside = records.status_partition(client_id, status)
+            wanted = Slice(
+                inside,
+                index=records.INDEX,
+                newest_first=True,
+                after=after and after | {"gsi1pk": inside, "gsi1sk": before},
+            )
+        return query(self._table, wanted, at_most)
+
+
+def _write_cursor(client_id: str, study_id: str) -> str:
+    """Return the place after a study: its id, bound to the client by a mark."""
+    mark = hashlib.sha256(f"{client_id}/{study_id}".encode()).hexdigest()[:_MARK_LENGTH]
+    return base64.urlsafe_b64encode(f"{mark}{study_id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(client_id: str, cursor: str) -> str:
+    """Return the study id of a cursor. Raises InvalidRequest unless we wrote it for this client."""
+    padded = cursor + "=" * (-len(cursor) % 4)
+    try:
+        study_id = base64.b64decode(padded, altchars=b"-_").decode("ascii")[_MARK_LENGTH:]
+    except ValueError:  # of base64, of ASCII, or a cursor that is not ASCII itself
+        study_id = ""
+    if not _STUDY_ID.fullmatch(study_id) or _write_cursor(client_id, study_id) != cursor:
+        raise InvalidRequest("The cursor is not one that this list gave out.")
+    return study_id
