@@ -68,7 +68,7 @@ def _row(page: Page, top: float, row: float, finding: Finding, facts: LabelFacts
     colour = ACCENT if finding.positive else NEUTRAL
     page.block(_BAR, bar, finding.probability * _BAR_WIDTH, thick, colour)
     point = _BAR + finding.threshold * _BAR_WIDTH
-    page.line(point, bar - 0.7, point, bar + thick + 0.7, colour=PAPER, width=1.1)
+    page.line(point, bar - 0.7, point, bar + thick + 0.7, colour=PAPER, width=0.8)
     page.line(point, bar - 0.7, point, bar + thick + 0.7, colour=INK, width=0.45)
     probability, threshold = words.numbers(finding)
     page.text(_PROBABILITY, base, probability, size=size, bold=bold, align="right")

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from functools import lru_cache
 from io import BytesIO
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image, ImageFilter
 
 if TYPE_CHECKING:
     from chalicelib.domain import Heatmap, Radiograph
 
 Size = tuple[int, int]
 
-_WORD = 1 << 16
 _BYTE_MAX = 255
 _HALF = 128
 _OPACITY = 0.72  # of the strongest heat: the anatomy below must stay readable
 _UNSEEN = 0.45  # brightness left where the network's input did not reach
 # Dark to light, so that on a greyscale print more heat is still another grey.
 _RAMP = ((0.0, (120, 30, 0)), (0.5, (214, 88, 12)), (1.0, (255, 216, 130)))
+_SLOPE = 1.5  # pixels
 _QUALITIES = (90, 80, 65, 50)
 
 
@@ -29,23 +30,16 @@ def greyscale(radiograph: Radiograph, size: Size) -> Image.Image:
     Raises ValueError when the pixels do not fill the image that `info` describes.
     """
     original = (radiograph.info.width, radiograph.info.height)
+    lanczos = Image.Resampling.LANCZOS
+    share = _BYTE_MAX / radiograph.maxval
     if radiograph.maxval <= _BYTE_MAX:
-        raw = Image.frombytes("L", original, radiograph.pixels)
-        image = raw.point(_to_byte(radiograph.maxval)[: _BYTE_MAX + 1])
-    else:
-        # Pillow's own conversion of "I;16" to "L" neither scales nor knows the maximum, and
-        # only mode "I" takes a table of 65,536 entries.
-        raw = Image.frombytes("I;16", original, radiograph.pixels)
-        image = raw.convert("I").point(_to_byte(radiograph.maxval), "L")
-    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=1.5)
-
-
-@lru_cache(maxsize=4)
-def _to_byte(maxval: int) -> list[int]:
-    """Return a table from 0…65535 to 0…255; what lies above `maxval` is white."""
-    inside = min(maxval, _WORD - 1)
-    table = [(2 * value * _BYTE_MAX + maxval) // (2 * maxval) for value in range(inside + 1)]
-    return table + [_BYTE_MAX] * (_WORD - len(table))
+        raw = Image.frombuffer("L", original, radiograph.pixels, "raw", "L", 0, 1)
+        small = raw.resize(size, lanczos, reducing_gap=1.5)
+        return small.point([min(_BYTE_MAX, round(value * share)) for value in range(256)])
+    # Pillow cannot reduce "I;16" by a reducing gap, and its own conversion of it to "L" knows
+    # no maximum. Scaled down first, since "I" takes four bytes for each pixel; "I" to "L" clips.
+    raw = Image.frombuffer("I;16", original, radiograph.pixels, "raw", "I;16", 0, 1)
+    return raw.resize(size, lanczos).convert("I").point(lambda v: v * share + 0.5).convert("L")
 
 
 def place(heatmap: Heatmap, original: Size, size: Size) -> Image.Image:
@@ -154,10 +148,23 @@ def _alpha(strength: float) -> list[int]:
 
 
 def _outlined(image: Image.Image, heat: Image.Image) -> Image.Image:
-    """Draw a white line with a dark rim, which shows on bone, on lung and on a grey print."""
+    """Draw a white line with a dark rim, which shows on bone, on lung and on a grey print.
+
+    Blurring the hot area turns its edge into a slope on which each value is a distance from
+    the edge: so the line has one width everywhere, and soft borders.
+    """
     inside = heat.point([0] * _HALF + [_BYTE_MAX] * _HALF)
-    line = ImageChops.subtract(inside, inside.filter(ImageFilter.MinFilter(3)))
-    rim = line.filter(ImageFilter.MaxFilter(5)).filter(ImageFilter.GaussianBlur(0.8))
-    image = Image.composite(Image.new("RGB", image.size, 0), image, rim.point(_alpha(0.8)))
-    core = line.filter(ImageFilter.MaxFilter(3)).filter(ImageFilter.GaussianBlur(0.8))
-    return Image.composite(Image.new("RGB", image.size, (255, 255, 255)), image, core)
+    slope = inside.filter(ImageFilter.GaussianBlur(_SLOPE))
+    for colour, half_width, opacity in (("black", 2.5, 0.75), ("white", 1.1, 1.0)):
+        paint = Image.new("RGB", image.size, colour)
+        image = Image.composite(paint, image, slope.point(_line(half_width, opacity)))
+    return image
+
+
+@lru_cache(maxsize=4)
+def _line(half_width: float, opacity: float) -> list[int]:
+    """Return the opacity of a line for each value of the slope; `half_width` in pixels."""
+    normal = NormalDist(sigma=_SLOPE)
+    distances = (abs(normal.inv_cdf((value + 0.5) / 256)) for value in range(256))
+    cover = (min(1.0, max(0.0, half_width + 0.5 - distance)) for distance in distances)
+    return [round(_BYTE_MAX * opacity * share) for share in cover]

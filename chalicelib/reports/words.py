@@ -39,14 +39,16 @@ GUIDE = (
 # What decoding may report, for readers who never saw the code. An unknown step is shown by
 # its own name, so that none is ever lost.
 _STEPS = {
+    "exif_orientation": "turned upright (EXIF)",
+    "palette": "palette resolved",
+    "alpha": "transparency removed",
+    "luma": "colour reduced to grey",
     "modality_lut": "modality LUT",
     "voi_lut": "VOI LUT",
     "window": "window",
-    "invert": "inverted to black background",
-    "palette": "palette resolved",
-    "alpha": "transparency removed",
-    "greyscale": "colour reduced to grey",
-    "orientation": "turned upright (EXIF)",
+    "min_max": "range stretched",
+    "invert": "inverted (MONOCHROME1)",
+    "invert_corrected": "inverted again (the header was wrong)",
 }
 _REASONS = {
     "not_a_radiograph": "does not look like a radiograph",

@@ -98,12 +98,15 @@ def a_reported_study(
 
 
 def a_radiograph(
-    width: int = 64, height: int = 64, *, pixels: bytes | None = None, maxval: int = 255
+    width: int = 64,
+    height: int = 64,
+    *,
+    pixels: bytes | None = None,
+    maxval: int = 255,
+    steps: tuple[str, ...] = ("voi_lut", "invert"),
 ) -> Radiograph:
     """Return a mid-grey image unless told the pixels."""
-    info = ImageInfo(
-        format="DICOM", width=width, height=height, sha256="c3d4" * 16, steps=("voi_lut", "invert")
-    )
+    info = ImageInfo(format="DICOM", width=width, height=height, sha256="c3d4" * 16, steps=steps)
     if pixels is None:
         pixels = bytes([maxval // 2]) * (width * height)
     return Radiograph(info=info, pixels=pixels, maxval=maxval)

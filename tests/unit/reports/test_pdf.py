@@ -94,7 +94,7 @@ def test_the_page_tells_the_whole_story() -> None:
         "Heatmap for Cardiomegaly",
         "positive",
         "DICOM, 64 \N{MULTIPLICATION SIGN} 64 pixels",
-        "VOI LUT, inverted to black background",
+        "VOI LUT, inverted (MONOCHROME1)",
         "c3d4c3d4c3d4c3d4…",
         "accepted as a frontal chest X-ray, score 0.97",
         "cardionet, version 1",
@@ -185,6 +185,14 @@ def test_below_the_operating_point_the_heatmap_fades_and_says_so() -> None:
     assert "(not positive)" not in positive.text
 
 
+def test_of_several_negative_findings_the_nearest_is_mapped() -> None:
+    findings = (a_finding("Mass", 0.1), a_finding("Edema", 0.4), a_finding("Hernia", 0.2))
+    heatmaps = tuple(a_hot_cell(SQUARE, label=finding.label) for finding in findings)
+    text = Sheet(written(*findings, heatmaps=heatmaps)).text
+    assert "Heatmap for Edema (not positive)" in text
+    assert "None of 3 findings reached its operating point." in text
+
+
 def test_without_a_heatmap_the_radiograph_stands_alone() -> None:
     sheet = Sheet(written(a_finding(probability=0.1)))
     assert len(sheet.pictures()) == 1
@@ -197,12 +205,13 @@ def test_any_number_of_findings_fits_on_one_page(count: int, shape: tuple[int, i
     refused = Quality(accepted=False, score=0.1, reasons=("not_a_chest", "lateral_or_rotated"))
     pdf = written(
         *many(count),
-        radiograph=a_radiograph(*shape),
+        radiograph=a_radiograph(*shape, steps=("exif_orientation", "alpha", "luma", "min_max")),
         heatmaps=tuple(a_hot_cell((0, 0, *shape), label=each.label) for each in many(count)),
         quality=refused,
     )
     sheet = Sheet(pdf)
     assert len(sheet.document) == 1
+    assert "EXIF" in sheet.text
     for left, top, right, bottom in sheet.texts():
         assert left >= 17.5
         assert right <= 192.5

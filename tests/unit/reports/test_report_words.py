@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from chalicelib.domain import Quality, leading_label
+from chalicelib.domain import Finding, Quality, leading_label
 from chalicelib.reports import words
 from tests.fakes.reports import a_finding, the_facts
 
@@ -38,6 +38,12 @@ def test_the_ranking_begins_with_the_label_of_the_study() -> None:
     order = words.ranked(findings)
     assert [finding.label for finding in order] == ["Edema", "Effusion", "Hernia", "Mass"]
     assert order[0].label == leading_label(findings)
+
+
+def test_the_pack_decides_what_is_positive_at_the_very_point() -> None:
+    negative = Finding(label="Mass", probability=0.47, threshold=0.47, positive=False)
+    order = words.ranked((negative, a_finding("Edema", 0.47)))
+    assert [finding.label for finding in order] == ["Edema", "Mass"]
 
 
 def test_a_model_of_one_label_never_says_that_there_is_nothing() -> None:
@@ -76,7 +82,7 @@ def test_further_positive_findings_are_named_up_to_three() -> None:
 
 def test_steps_are_plain_and_an_unknown_one_is_kept() -> None:
     assert words.steps(("voi_lut", "invert", "frame_2")) == (
-        "VOI LUT, inverted to black background, frame 2"
+        "VOI LUT, inverted (MONOCHROME1), frame 2"
     )
     assert words.steps(()) == "none, the pixels are as they were sent"
 
