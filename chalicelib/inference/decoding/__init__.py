@@ -1,0 +1,1 @@
+"""One reader for each image format, down to samples; `imaging.py` is the way in."""

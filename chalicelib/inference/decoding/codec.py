@@ -1,0 +1,187 @@
+"""One frame of DICOM pixel data to samples: which codec decodes what, and its claims checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import gdcm
+import numpy as np
+from openjpeg.utils import decode as decode_jpeg_2000
+from pydicom import uid
+from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import get_decoder
+
+from chalicelib.errors import UnreadableImage
+from chalicelib.inference.decoding.rle import decode_rle
+from chalicelib.inference.decoding.sniff import J2K_START, j2k_frame, jpeg_frame
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from chalicelib.inference.decoding.dicom_header import Header
+
+# GDCM writes its complaints to the process's stderr.
+gdcm.Trace.DebugOff()
+gdcm.Trace.WarningOff()
+gdcm.Trace.ErrorOff()
+
+# Which library decodes what is fixed, so that an image gives the same values everywhere.
+_PLUGIN = {
+    uid.JPEGBaseline8Bit: "pillow",
+    uid.JPEGExtended12Bit: "pillow",
+    uid.JPEGLossless: "gdcm",
+    uid.JPEGLosslessSV1: "gdcm",
+    uid.JPEGLSLossless: "gdcm",
+    uid.JPEGLSNearLossless: "gdcm",
+}
+_J2K = frozenset(
+    {uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K}
+)
+_NATIVE = frozenset(
+    {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
+)
+# Syntaxes whose codec settles the sign and the unused bits of a sample.
+SETTLED = frozenset({*_PLUGIN, *_J2K})
+_ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+_MAX_FRAGMENTS = 10_000
+
+
+def decode_samples(header: Header) -> tuple[NDArray[Any], str]:
+    """Decompress to (H, W) or (H, W, 3), and say in which colour space they came out.
+
+    8 or 16 bits a sample, signed where the syntax is in SETTLED and the header says so. Raises
+    UnreadableImage; the codecs' own exceptions pass through.
+    """
+    if header.syntax in _J2K:
+        return _jpeg_2000(header)
+    if header.syntax == uid.RLELossless:
+        return _run_lengths(header), header.photometric
+    native = header.syntax in _NATIVE
+    if not native and header.syntax not in _PLUGIN:
+        raise UnreadableImage("The transfer syntax of the DICOM image is not supported.")
+    if native and len(header.data) < _native_bytes(header):
+        raise UnreadableImage("The pixel data of the DICOM image is truncated.")
+    if header.syntax == uid.JPEGExtended12Bit and header.stored > 8:  # noqa: PLR2004
+        return _twelve_bit_jpeg(header), header.photometric
+    array, found = get_decoder(header.syntax).as_array(
+        header.data if native else encapsulate([_codestream(header)], has_bot=False),
+        index=0,
+        raw=True,
+        decoding_plugin="" if native else _PLUGIN[header.syntax],
+        **_options(header, settle=not native),
+    )
+    # Big-endian files come out in their own byte order; everything after this takes bit patterns.
+    native_order = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return native_order, str(found["photometric_interpretation"])
+
+
+def _options(header: Header, *, settle: bool) -> dict[str, Any]:
+    """Name to pydicom what we checked; it never sees the header itself."""
+    return {
+        "correct_unused_bits": settle,
+        "rows": header.rows,
+        "columns": header.columns,
+        "number_of_frames": 1,
+        "samples_per_pixel": header.samples,
+        "photometric_interpretation": header.photometric,
+        "planar_configuration": header.planar,
+        "bits_allocated": header.allocated,
+        "bits_stored": header.stored,
+        "pixel_representation": int(header.signed),
+        "pixel_keyword": "PixelData",
+        "pixel_vr": header.vr,
+    }
+
+
+def _jpeg_2000(header: Header) -> tuple[NDArray[Any], str]:
+    """Decode JPEG 2000; its own colour transform is undone by the codec."""
+    if header.photometric == "YBR_FULL_422":
+        raise UnreadableImage("JPEG 2000 with shared chroma is not supported.")
+    stream = _codestream(header)
+    precision = j2k_frame(stream).precision
+    if precision > 16:  # noqa: PLR2004
+        raise UnreadableImage(f"JPEG 2000 of {precision} bits a sample is not supported.")
+    samples: NDArray[Any] = decode_jpeg_2000(stream, j2k_format=0)
+    if samples.dtype.kind != ("i" if header.signed else "u"):
+        # The codestream and the header disagree about the sign, and the header is right: move
+        # the highest coded bit to the top, change the type, move it back.
+        spare = 8 * samples.dtype.itemsize - precision
+        kind = f"{'i' if header.signed else 'u'}{samples.dtype.itemsize}"
+        samples = (samples << spare).view(kind) >> spare
+    colour = "RGB" if header.photometric in {"YBR_ICT", "YBR_RCT"} else header.photometric
+    return samples, colour
+
+
+def _native_bytes(header: Header) -> int:
+    """Return how many bytes the uncompressed image needs; YBR_FULL_422 shares its chroma."""
+    samples = 2 if header.photometric == "YBR_FULL_422" else header.samples
+    return (header.rows * header.columns * samples * header.allocated + 7) // 8
+
+
+def _twelve_bit_jpeg(header: Header) -> NDArray[np.uint16]:
+    """Decode lossy JPEG of 12 bits a sample, which pydicom does not hand to GDCM."""
+    if header.samples != 1 or header.allocated != 16 or header.signed:  # noqa: PLR2004
+        raise UnreadableImage("Lossy JPEG of 12 bits a sample is decoded for greyscale only.")
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(_codestream(header))
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((header.columns, header.rows, 1))
+    image.SetDataElement(element)
+    image.SetPhotometricInterpretation(
+        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
+    )
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, 0))
+    # GDCM hands bytes over as a string; None when it could not decode.
+    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
+    return np.frombuffer(decoded, "<u2").reshape(header.rows, header.columns)
+
+
+def _codestream(header: Header) -> bytes:
+    """Join the fragments of the one frame, and check the size that the codestream claims.
+
+    Its claim, not the header's, is what a codec allocates by.
+    """
+    fragments: list[bytes] = []
+    data, at = header.data, 0
+    while data[at : at + 4] == _ITEM and len(fragments) <= _MAX_FRAGMENTS:
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        fragments.append(data[at + 8 : at + 8 + length])
+        at += 8 + length
+    if len(fragments) < 2 or data[at : at + 4] not in {_DELIMITER, b""}:  # noqa: PLR2004
+        raise UnreadableImage("The compressed pixel data is not in fragments as it should be.")
+    stream = b"".join(fragments[1:])  # the first is the offset table
+    if header.syntax == uid.RLELossless:
+        return stream
+    if header.syntax in _J2K:
+        # Some writers wrap the codestream as a JP2 file, which DICOM forbids: unwrap it.
+        stream = stream[max(0, stream.find(J2K_START)) :]
+    frame = j2k_frame(stream) if header.syntax in _J2K else jpeg_frame(stream)
+    if (frame.width, frame.height, frame.components) != (
+        header.columns,
+        header.rows,
+        header.samples,
+    ):
+        raise UnreadableImage("The compressed pixel data contradicts the header about its size.")
+    return stream
+
+
+def _run_lengths(header: Header) -> NDArray[Any]:
+    """Decode run lengths: one byte plane for each byte of each sample."""
+    width = header.allocated // 8
+    if width == 0:
+        raise UnreadableImage("Run-length coding of single bits is not supported.")
+    pixels = header.rows * header.columns
+    planes = decode_rle(_codestream(header), header.samples * width, pixels)
+    out = np.zeros((pixels, header.samples), np.dtype(f"u{width}"))
+    for number, plane in enumerate(planes):
+        sample, place = divmod(number, width)
+        shifted = np.frombuffer(plane, np.uint8).astype(out.dtype) << (8 * (width - 1 - place))
+        out[:, sample] |= shifted
+    shape = (header.rows, header.columns, header.samples)
+    return out.reshape(shape) if header.samples > 1 else out.reshape(shape[:2])

@@ -1,0 +1,120 @@
+"""DICOM bytes to a data set of image elements, in bounded time and memory."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import pydicom
+from pydicom.datadict import tag_for_keyword
+from pydicom.filereader import read_dataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from chalicelib.errors import TooManyPixels, UnreadableImage
+from chalicelib.inference.decoding.quiet import silence
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from chalicelib.inference.decoding.plane import Limits
+
+# pydicom checks values when it reads them and warns with the value in the text; we check the few
+# that we use ourselves, and no header value may reach a log.
+silence("pydicom")
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+_IMAGE_TAGS = (
+    "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation",
+    "PlanarConfiguration", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept",
+    "ModalityLUTSequence", "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction",
+    "RedPaletteColorLookupTableDescriptor", "RedPaletteColorLookupTableData",
+    "GreenPaletteColorLookupTableDescriptor", "GreenPaletteColorLookupTableData",
+    "BluePaletteColorLookupTableDescriptor", "BluePaletteColorLookupTableData",
+    "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
+    "SegmentedBluePaletteColorLookupTableData", "PixelData",
+)  # fmt: skip
+# Every element costs at least one read, however deeply it is nested, so this bounds the time that
+# a hostile header can take to well under a second. Real headers need a few hundred.
+_MAX_READS = 20_000
+
+
+class _MeteredStream(BytesIO):
+    """Bytes that may be read only so many times."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._left = _MAX_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise UnreadableImage("The DICOM header has too many elements.")
+        return super().read(size)
+
+
+def read_file(body: bytes, limits: Limits) -> tuple[Dataset, UID]:
+    """Read the image elements, no others, and settle the transfer syntax.
+
+    A deflated file is answered as the Explicit VR Little Endian that it unpacks to. Raises
+    UnreadableImage or TooManyPixels; pydicom's own exceptions pass through.
+    """
+    syntax, end = _meta(body)
+    if syntax == DeflatedExplicitVRLittleEndian:
+        inflated = _inflate(body[end:], limits)
+        dataset = read_dataset(
+            _MeteredStream(inflated),
+            is_implicit_VR=False,
+            is_little_endian=True,
+            specific_tags=[tag_for_keyword(name) or 0 for name in _IMAGE_TAGS],
+        )
+        return dataset, ExplicitVRLittleEndian
+    if DeflatedExplicitVRLittleEndian.encode() in body:
+        # Named where we did not find it but a laxer reader might, and would inflate unbounded.
+        raise UnreadableImage("The DICOM file names its transfer syntax in a broken way.")
+    file = pydicom.dcmread(_MeteredStream(body), force=True, specific_tags=list(_IMAGE_TAGS))
+    named = file.file_meta.get("TransferSyntaxUID")
+    if named:
+        return file, UID(str(named))
+    implicit, little = file.original_encoding
+    if implicit:
+        return file, ImplicitVRLittleEndian
+    return file, ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+
+def _meta(body: bytes) -> tuple[str, int]:
+    """Walk group 2 of a file with preamble; return its transfer syntax and where it ends.
+
+    Only to learn whether the rest is deflated before a library inflates it without bound.
+    """
+    at = 132 if body[128:132] == b"DICM" else 0
+    syntax = ""
+    while at + 8 <= len(body):
+        group, element, vr, length = struct.unpack_from("<HH2sH", body, at)
+        if group != 0x0002:  # noqa: PLR2004 - file meta information
+            break
+        at += 8
+        if vr in {b"OB", b"OW", b"UN", b"UT", b"SQ", b"UC", b"UR"}:
+            length = int.from_bytes(body[at : at + 4], "little")
+            at += 4
+        if element == 0x0010:  # noqa: PLR2004 - Transfer Syntax UID
+            syntax = body[at : at + length].rstrip(b"\0 ").decode("ascii", "replace")
+        at += length
+    return syntax, at
+
+
+def _inflate(deflated: bytes, limits: Limits) -> bytes:
+    """Unpack a deflated data set. Raises TooManyPixels when it would outgrow the limit."""
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = unpacker.decompress(deflated, limits.decoded + limits.body)
+    if unpacker.unconsumed_tail:
+        raise TooManyPixels("The deflated DICOM file unpacks to more than we decode.")
+    return inflated

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import os
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from chalicelib.domain import Radiograph
+
+
+@pytest.fixture
+def sample() -> Callable[[str], bytes]:
+    """Real radiographs that may not be committed; `RADGATE_SHARED` moves their folder."""
+    folder = os.environ.get("RADGATE_SHARED")
+    root = Path(folder) if folder else Path(__file__).parents[4] / "shared"
+
+    def read(name: str) -> bytes:
+        path = root / "data" / name
+        if not path.is_file():
+            pytest.skip(f"needs the sample {name}, which is not part of the repository")
+        return path.read_bytes()
+
+    return read
+
+
+@pytest.fixture
+def encode() -> Callable[..., bytes]:
+    """Write a picture with Pillow, as a client would."""
+
+    def write(
+        picture: Image.Image | NDArray[np.generic], kind: str = "PNG", **options: object
+    ) -> bytes:
+        image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        buffer = BytesIO()
+        image.save(buffer, kind, **options)
+        return buffer.getvalue()
+
+    return write
+
+
+@pytest.fixture
+def array() -> Callable[[Radiograph], NDArray[np.int64]]:
+    """Pixels as the domain promises them: row-major, two bytes little-endian above 255."""
+
+    def read(radiograph: Radiograph) -> NDArray[np.int64]:
+        flat = np.frombuffer(radiograph.pixels, "<u2" if radiograph.maxval > 255 else np.uint8)
+        return flat.reshape(radiograph.info.height, radiograph.info.width).astype(np.int64)
+
+    return read

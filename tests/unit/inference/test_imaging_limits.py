@@ -1,0 +1,195 @@
+"""Caps hold before anything is allocated, and nothing of a header leaves the decoder."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import resource
+import struct
+import time
+import tracemalloc
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from chalicelib.errors import PayloadTooLarge, RadgateError, TooManyPixels, UnreadableImage
+from chalicelib.inference.decoding.plane import Limits
+from chalicelib.inference.decoding.rle import decode_rle
+from chalicelib.inference.imaging import ImageDecoder
+from tests.unit.inference.dicom_files import every_file
+from tests.unit.inference.dicom_writer import dicom, element, fragments, item, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DECODER = ImageDecoder()
+SECRET = "DOE^JANE"
+RLE = "1.2.840.10008.1.2.5"
+JPEG = "1.2.840.10008.1.2.4.50"
+JPEG_2000 = "1.2.840.10008.1.2.4.90"
+DEFLATED = "1.2.840.10008.1.2.1.99"
+
+
+@pytest.fixture
+def frugal() -> Iterator[None]:
+    """Fail when the test allocates more than 64 MB in Python or takes two seconds of CPU."""
+    gc.collect()
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tracemalloc.start()
+    begun = time.process_time()
+    yield
+    spent = time.process_time() - begun
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 64e6
+    assert spent < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident < 100_000  # KB
+
+
+def bomb_png(width: int, height: int) -> bytes:
+    header = struct.pack(">LLBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(5_000_000), 9)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">L", len(data)) + name + data + struct.pack(">L", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
+def resized_jpeg(body: bytes, width: int, height: int) -> bytes:
+    at = body.index(b"\xff\xc0") if b"\xff\xc0" in body else body.index(b"\xff\xc2")
+    return body[: at + 5] + struct.pack(">HH", height, width) + body[at + 9 :]
+
+
+def j2k_header(width: int, height: int) -> bytes:
+    size = struct.pack(">HLLLLLLLLH", 0, width, height, 0, 0, width, height, 0, 0, 1)
+    return b"\xff\x4f\xff\x51\x00\x29" + size + b"\x07\x01\x01" + bytes(64)
+
+
+@pytest.mark.usefixtures("frugal")
+def test_pixels_are_counted_before_they_are_decoded(encode: Callable[..., bytes]) -> None:
+    jpeg = encode(np.zeros((16, 16), np.uint8), "JPEG")
+    frames = text(0x0028, 0x0008, b"IS", "2000000")
+    bodies = [
+        bomb_png(50_000, 50_000),
+        bomb_png(2**31 - 1, 2**31 - 1),
+        resized_jpeg(jpeg, 65_500, 65_500),
+        dicom(bytes(8), 60_000, 60_000),
+        dicom(bytes(8), 100, 100, frames),
+        dicom(bytes(8), 8_000, 6_000, samples=3, photometric="RGB"),
+    ]
+
+    for body in bodies:
+        with pytest.raises(TooManyPixels):
+            DECODER.decode(body)
+
+
+@pytest.mark.usefixtures("frugal")
+def test_a_codestream_may_not_claim_more_than_its_header(encode: Callable[..., bytes]) -> None:
+    jpeg = resized_jpeg(encode(np.zeros((16, 16), np.uint8), "JPEG"), 60_000, 60_000)
+    for syntax, stream in [(JPEG, jpeg), (JPEG_2000, j2k_header(60_000, 60_000))]:
+        body = dicom(fragments(stream), 16, 16, bits=(8, 8, 7), syntax=syntax, encapsulated=True)
+        with pytest.raises(UnreadableImage, match="contradicts"):
+            DECODER.decode(body)
+
+
+@pytest.mark.usefixtures("frugal")
+def test_a_deflated_file_is_inflated_only_so_far() -> None:
+    limits = Limits(body=1_000_000, decoded=4_000_000)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    packed = b"".join(packer.compress(bytes(1_000_000)) for _ in range(200)) + packer.flush()
+    meta = bytes(128) + b"DICM" + element(0x0002, 0x0010, b"UI", DEFLATED.encode())
+
+    with pytest.raises(TooManyPixels, match="unpacks"):
+        ImageDecoder(limits).decode(meta + packed)
+    # The same with a meta group that only a lax reader understands: implicit, and so not ours.
+    hidden = struct.pack("<HHL", 0x0002, 0x0010, 22) + DEFLATED.encode()
+    with pytest.raises(UnreadableImage, match="broken way"):
+        ImageDecoder(limits).decode(bytes(128) + b"DICM" + hidden + packed[:400_000])
+
+
+@pytest.mark.usefixtures("frugal")
+def test_run_lengths_stop_at_the_promised_size() -> None:
+    # 1 MB of runs would unpack to 64 MB; the header promises 256 pixels.
+    stream = struct.pack("<16L", 1, 64, *[0] * 14) + b"\x81\xff" * 500_000
+    body = dicom(fragments(stream), 16, 16, bits=(8, 8, 7), syntax=RLE, encapsulated=True)
+
+    assert set(DECODER.decode(body).pixels) == {255}
+    with pytest.raises(UnreadableImage, match="too early"):
+        decode_rle(stream[:10_000], 1, 10**9)
+
+
+@pytest.mark.usefixtures("frugal")
+def test_a_header_of_endless_elements_is_given_up() -> None:
+    nested = item(*(text(0x0008, 0x0100, b"SH", "A") for _ in range(40_000)))
+    sequences = b"".join(
+        element(
+            0x0008, 0x1115, b"SQ", nested + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0), undefined=True
+        )
+        for _ in range(4)
+    )
+
+    with pytest.raises(UnreadableImage):
+        DECODER.decode(dicom(bytes(8), 2, 2, sequences))
+
+
+@pytest.mark.usefixtures("frugal")
+def test_a_jpeg_of_endless_scans_is_refused(encode: Callable[..., bytes]) -> None:
+    body = encode(np.zeros((64, 64), np.uint8), "JPEG", progressive=True)
+    scan = body[body.rindex(b"\xff\xda") : -2]
+
+    with pytest.raises(UnreadableImage, match="scans"):
+        DECODER.decode(body[:-2] + scan * 500 + b"\xff\xd9")
+
+
+def test_a_body_over_the_limit_is_too_large() -> None:
+    with pytest.raises(PayloadTooLarge):
+        ImageDecoder(Limits(body=100)).decode(b"\x89PNG\r\n\x1a\n" + bytes(100))
+
+
+def test_no_header_value_gets_out_by_any_way(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    name = text(0x0010, 0x0010, b"PN", SECRET)
+    broken = [
+        dicom(bytes(8), 2, 2, name, text(0x0028, 0x0008, b"IS", SECRET)),
+        dicom(bytes(8), 2, 2, name, text(0x0028, 0x1050, b"DS", SECRET), photometric=SECRET),
+        dicom(bytes(8), 9, 9, name, text(0x0008, 0x0020, b"DA", SECRET)),
+        dicom(bytes(8), 2, 2, name, syntax=SECRET),
+        dicom(bytes(8), 2, 2, name, text(0x0008, 0x0005, b"CS", SECRET), bits=(16, 40, 3)),
+        dicom(SECRET.encode() * 2, 2, 2, name, syntax=JPEG, encapsulated=True),
+    ]
+
+    for body in broken:
+        with pytest.raises(RadgateError) as caught:
+            DECODER.decode(body)
+        error = caught.value
+        assert SECRET not in f"{error!r} {error.detail}"
+        assert error.__context__ is None
+        assert error.__cause__ is None
+    whole = DECODER.decode(dicom(bytes(8), 2, 2, name))
+    assert SECRET not in repr(whole)
+    assert SECRET.encode() not in whole.pixels
+    printed = capfd.readouterr()
+    assert SECRET not in caplog.text + printed.out + printed.err
+
+
+def test_the_libraries_neither_log_nor_warn(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    for path in every_file().values():
+        if path.stat().st_size < 600_000:
+            with contextlib.suppress(RadgateError):
+                DECODER.decode(path.read_bytes())
+
+    assert caplog.records == []
+    # What the codecs' C code prints is about their own stream, in words of its own.
+    known = ("Unsupported JPEG data precision", "Invalid SOS parameters", "Invalid number of tiles")
+    assert [
+        line for line in capfd.readouterr().err.splitlines() if not line.startswith(known)
+    ] == []
