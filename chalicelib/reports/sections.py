@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CAPTION = 10.0  # mm below the pictures
 FACTS = 33.0
-GUIDE = 29.0
+GUIDE = 31.0
 FOOTER = 278.0  # where it begins
 
 _DOTS_PER_MM = 200 / 25.4
