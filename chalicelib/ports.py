@@ -74,17 +74,23 @@ class ReportWriter(Protocol):
         heatmaps: tuple[Heatmap, ...],
         facts: ModelFacts,
     ) -> bytes:
-        """Return the report as the bytes of a PDF file."""
+        """Return the report as the bytes of a PDF file.
+
+        The study must have its findings, quality and times. Raises ValueError without findings.
+        """
 
 
 class ReportStore(Protocol):
-    """Keeps reports, each under its client's own prefix."""
+    """Keeps reports, each under its client's own prefix.
+
+    Every method raises NotFound for an id that cannot have been given out.
+    """
 
     def put(self, client_id: str, study_id: str, pdf: bytes) -> None:
         """Store a report; storing it again replaces it. Raises StorageUnavailable."""
 
     def link(self, client_id: str, study_id: str) -> Link:
-        """Return a freshly signed link, valid for 15 minutes."""
+        """Return a freshly signed link, valid for 15 minutes. Raises StorageUnavailable."""
 
     def delete(self, client_id: str, study_id: str) -> None:
         """Erase a report; one that is not there is no error. Raises StorageUnavailable."""
