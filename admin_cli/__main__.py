@@ -36,7 +36,11 @@ def _explain(error: Exception) -> str:
     if isinstance(error, CliError):
         return error.message
     if isinstance(error, RadgateError):
-        return error.detail
+        # The detail is written for clients; an operator is also told what lies behind it.
+        cause = error.__cause__
+        return (
+            f"{error.detail} ({_explain(cause)})" if isinstance(cause, Exception) else error.detail
+        )
     if isinstance(error, ClientError):
         # Only the operation's name and the code: AWS's message may repeat what was sent.
         code = error.response.get("Error", {}).get("Code", "unknown")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
+from admin_cli import clients, keys, local, plans
 from admin_cli.console import Console
 
 # What a stage may be called: it becomes part of names of stacks, tables and usage plans.
@@ -53,6 +52,7 @@ def root(
     context.obj = Console(stage=stage, json=output is Output.JSON)
 
 
-for _name in ("local",):
-    if find_spec(f"admin_cli.{_name}"):
-        app.add_typer(import_module(f"admin_cli.{_name}").app, name=_name)
+app.add_typer(local.app, name="local")
+app.add_typer(clients.app, name="clients")
+app.add_typer(keys.app, name="keys")
+app.add_typer(plans.app, name="plans")

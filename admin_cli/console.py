@@ -63,12 +63,10 @@ class Console:
 
     def facts(self, facts: Iterable[tuple[str, object]]) -> None:
         """Write names and values of one thing to stdout, one pair a line."""
-        table = Table(box=None, show_header=False, pad_edge=False)
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in facts:
-            table.add_row(Text(name), Text("" if value is None else str(value)))
-        RichConsole(highlight=False).print(table)
+        pairs = [(name, "" if value is None else str(value)) for name, value in facts]
+        width = max((len(name) for name, _ in pairs), default=0)
+        for name, value in pairs:
+            self.print(f"{name:{width}}  {value}")
 
 
 def console_of(context: typer.Context) -> Console:

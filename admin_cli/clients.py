@@ -1,0 +1,119 @@
+"""`radgate clients`: the organisations that may use the API."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from admin_cli.console import console_of
+from admin_cli.keys import key_view, state_of
+from admin_cli.registry import open_registry
+
+if TYPE_CHECKING:
+    from chalicelib.domain import Client, Quota
+
+app = typer.Typer(help="The organisations that may use the API.", no_args_is_help=True)
+
+ClientArgument = Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")]
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    client_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="2 to 63 lower-case letters, digits and hyphens; for good."
+        ),
+    ],
+    name: Annotated[str, typer.Option(help="The organisation's name.")],
+    email: Annotated[str, typer.Option(help="Where to reach its operators.")],
+    plan: Annotated[str, typer.Option(help="A plan of the catalogue, see `plans list`.")],
+) -> None:
+    """Create a client and its API Gateway usage plan.
+
+    Run it again after a failure: it goes on where it stopped. A client that is there already
+    with the same name, e-mail and plan is shown and left alone.
+
+    Example: radgate clients create acme --name "Acme Radiology" --email it@acme.example
+    --plan clinic
+    """
+    console = console_of(context)
+    client = open_registry(console.stage).create_client(client_id, name, email, plan)
+    if console.json:
+        console.print_json(client)
+    else:
+        console.print(f"Client {client.id} is on plan {client.plan.name}.")
+        console.info(f"Next: radgate --stage {console.stage} keys issue {client.id}")
+
+
+@app.command("list")
+def list_clients(context: typer.Context) -> None:
+    """List all clients by id."""
+    console = console_of(context)
+    clients = open_registry(console.stage).clients()
+    if console.json:
+        console.print_json(clients)
+    else:
+        console.table(
+            ("id", "name", "plan", "status", "created"),
+            ((one.id, one.name, one.plan.name, one.status, _date(one)) for one in clients),
+        )
+
+
+@app.command()
+def show(context: typer.Context, client: ClientArgument) -> None:
+    """Show a client, its plan and its keys without their secrets."""
+    console = console_of(context)
+    registry = open_registry(console.stage)
+    found, keys = registry.client(client), registry.keys(client)
+    if console.json:
+        console.print_json(found.model_dump() | {"keys": [key_view(key) for key in keys]})
+        return
+    throttle = found.plan.throttle
+    console.facts(
+        (
+            ("id", found.id),
+            ("name", found.name),
+            ("e-mail", found.email),
+            ("status", found.status),
+            ("created", _date(found)),
+            ("plan", found.plan.name),
+            ("studies", _per(found.plan.studies)),
+            ("requests", f"{_per(found.plan.requests)} and key"),
+            ("throttle", f"{throttle.rate_per_second:g} per second, bursts of {throttle.burst}"),
+            ("usage plan", found.usage_plan_id or "not made yet: run `clients create` again"),
+            *(("key", f"{key.id}  {key.hint}  {state_of(key)}") for key in keys),
+        )
+    )
+
+
+@app.command()
+def suspend(context: typer.Context, client: ClientArgument) -> None:
+    """Pause a client: its keys are refused within 30 seconds. Twice is no error."""
+    console = console_of(context)
+    suspended = open_registry(console.stage).suspend(client)
+    if console.json:
+        console.print_json(suspended)
+    else:
+        console.print(f"Client {client} is suspended; its keys are refused within 30 seconds.")
+
+
+@app.command()
+def resume(context: typer.Context, client: ClientArgument) -> None:
+    """Let a suspended client in again, within 30 seconds. Twice is no error."""
+    console = console_of(context)
+    resumed = open_registry(console.stage).resume(client)
+    if console.json:
+        console.print_json(resumed)
+    else:
+        console.print(f"Client {client} is active; its keys work again within 30 seconds.")
+
+
+def _date(client: Client) -> str:
+    return f"{client.created_at:%Y-%m-%d}"
+
+
+def _per(quota: Quota) -> str:
+    return f"{quota.limit:,} per {quota.period}"

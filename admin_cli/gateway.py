@@ -1,0 +1,150 @@
+"""API Gateway's side of clients and keys: one usage plan per client, one API key per key.
+
+It is the coarse first gate. The function checks every key itself, so nothing here needs to be
+exact or immediate; changes take seconds to spread, and the control plane allows a few calls a
+second, which the retries of the client pace.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from admin_cli.console import CliError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_apigateway import APIGatewayClient
+
+    from chalicelib.domain import Plan
+
+_PERIODS: dict[str, Literal["DAY", "WEEK", "MONTH"]] = {
+    "day": "DAY",
+    "week": "WEEK",
+    "month": "MONTH",
+}
+
+
+def gateway_client() -> APIGatewayClient:
+    """Return a client for the control plane, patient with its low limits."""
+    return boto3.client(
+        "apigateway", config=Config(retries={"total_max_attempts": 10, "mode": "standard"})
+    )
+
+
+class Gateway:
+    """Usage plans and keys for one deployed API stage. Every method may raise CliError."""
+
+    def __init__(
+        self, client: APIGatewayClient, stage: str, rest_api_id: str, api_stage: str
+    ) -> None:
+        self._client = client
+        self._stage = stage
+        self._api_stage = {"apiId": rest_api_id, "stage": api_stage}
+
+    def find_usage_plan(self, client_id: str) -> str | None:
+        """Return the id of a client's usage plan, or None.
+
+        Raises CliError when the plan is on another API, as after a deployment by hand.
+        """
+        name = self._plan_name(client_id)
+        with _translated():
+            for page in self._client.get_paginator("get_usage_plans").paginate(
+                PaginationConfig={"PageSize": 500}
+            ):
+                for plan in page["items"]:
+                    if plan.get("name") != name:
+                        continue
+                    if self._api_stage not in _stages(plan.get("apiStages", [])):
+                        raise CliError(f"usage plan {name} is on another API: delete it by hand")
+                    return plan["id"]
+        return None
+
+    def create_usage_plan(self, client_id: str, plan: Plan) -> str:
+        """Create a client's usage plan for this API stage and return its id."""
+        with _translated():
+            answer = self._client.create_usage_plan(
+                name=self._plan_name(client_id),
+                # From the start: adding the stage later corrupts the plan on the local AWS.
+                apiStages=[self._api_stage],  # type: ignore[list-item]
+                throttle={
+                    "rateLimit": plan.throttle.rate_per_second,
+                    "burstLimit": plan.throttle.burst,
+                },
+                quota={
+                    "limit": plan.requests.limit,
+                    "period": _PERIODS[plan.requests.period],
+                },
+                tags={"app": "radgate", "stage": self._stage},
+            )
+        return answer["id"]
+
+    def delete_usage_plan(self, usage_plan_id: str) -> None:
+        """Delete a usage plan; one that is gone already is no error."""
+        stage = f"{self._api_stage['apiId']}:{self._api_stage['stage']}"
+        with _translated(gone_is_fine=True):
+            # API Gateway refuses to delete a plan that still covers a stage.
+            self._client.update_usage_plan(
+                usagePlanId=usage_plan_id,
+                patchOperations=[{"op": "remove", "path": "/apiStages", "value": stage}],
+            )
+            self._client.delete_usage_plan(usagePlanId=usage_plan_id)
+
+    def create_key(self, key_id: str, secret: str) -> str:
+        """Create an API key of this value, named by our id alone; return API Gateway's id."""
+        with _translated():
+            answer = self._client.create_api_key(
+                name=key_id,
+                value=secret,
+                enabled=True,  # left out, it means false
+                tags={"app": "radgate", "stage": self._stage},
+            )
+        return answer["id"]
+
+    def find_key(self, key_id: str) -> str | None:
+        """Return API Gateway's id of the key with this name, or None."""
+        with _translated():
+            for page in self._client.get_paginator("get_api_keys").paginate(nameQuery=key_id):
+                for key in page["items"]:
+                    if key.get("name") == key_id:
+                        return key["id"]
+        return None
+
+    def add_to_plan(self, usage_plan_id: str, gateway_key_id: str) -> None:
+        """Let a key through the gate under a usage plan."""
+        with _translated():
+            self._client.create_usage_plan_key(
+                usagePlanId=usage_plan_id, keyId=gateway_key_id, keyType="API_KEY"
+            )
+
+    def delete_key(self, gateway_key_id: str) -> None:
+        """Delete an API key, from its plan too; one that is gone already is no error."""
+        with _translated(gone_is_fine=True):
+            self._client.delete_api_key(apiKey=gateway_key_id)
+
+    def _plan_name(self, client_id: str) -> str:
+        return f"radgate-{self._stage}-{client_id}"
+
+
+def _stages(entries: object) -> list[dict[str, str]]:
+    """Return which stages a plan covers, without their own throttles."""
+    found = entries if isinstance(entries, list) else []
+    return [{"apiId": entry["apiId"], "stage": entry["stage"]} for entry in found]
+
+
+@contextmanager
+def _translated(*, gone_is_fine: bool = False) -> Iterator[None]:
+    """Turn a refusal into one line that names the operation and the reason, but no argument."""
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "unknown")
+        if not (gone_is_fine and code == "NotFoundException"):
+            raise CliError(f"API Gateway refused {error.operation_name}: {code}") from error
+    except BotoCoreError as error:
+        raise CliError(f"API Gateway cannot be reached: {type(error).__name__}") from error

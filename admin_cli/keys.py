@@ -1,0 +1,125 @@
+"""`radgate keys`: the secrets with which clients use the API."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from admin_cli.console import console_of
+from admin_cli.registry import open_registry
+from chalicelib.domain import Scope, is_expired
+
+if TYPE_CHECKING:
+    from chalicelib.domain import ApiKey
+
+app = typer.Typer(help="The secrets with which clients use the API.", no_args_is_help=True)
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_LONGEST = timedelta(days=3660)
+SHOWN_ONCE = "Keep it now: it is stored only as a hash and will not be shown again."
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the time of e.g. ``90m``, ``24h``, ``90d`` or ``2w``, at most ten years."""
+    found = re.fullmatch(r"([1-9][0-9]{0,6})([mhdw])", text)
+    duration = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else _LONGEST * 2
+    if duration > _LONGEST:
+        raise typer.BadParameter(
+            "a whole number with m, h, d or w, such as 90d, and at most ten years"
+        )
+    return duration
+
+
+@app.command()
+def issue(  # noqa: PLR0913, PLR0917 - each is an option of the command line
+    context: typer.Context,
+    client: Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")],
+    label: Annotated[str, typer.Option(help="A name to tell keys apart, no secret.")] = "",
+    expires_in: Annotated[
+        timedelta | None,
+        typer.Option(
+            parser=parse_duration,
+            metavar="DURATION",
+            help="The key's life, such as 12h, 90d or 52w; without it, until revoked.",
+        ),
+    ] = None,
+    scope: Annotated[
+        list[Scope] | None,
+        typer.Option(help="What the key may do; give it several times. Default: everything."),
+    ] = None,
+    test: Annotated[
+        bool, typer.Option("--test", help="A test key: the whole path, nothing metered.")
+    ] = False,
+) -> None:
+    """Make a key and print its secret, this once.
+
+    Example: radgate keys issue acme --label pacs --expires-in 90d --scope studies:write
+    """
+    console = console_of(context)
+    issued = open_registry(console.stage).issue_key(
+        client,
+        label=label,
+        expires_in=expires_in,
+        scopes=frozenset(scope or Scope),
+        mode="test" if test else "live",
+    )
+    if console.json:
+        console.print_json({"secret": issued.secret} | key_view(issued.key))
+    else:
+        console.print(issued.secret)
+        console.info(f"Key {issued.key.id} of client {client}. {SHOWN_ONCE}")
+
+
+@app.command("list")
+def list_keys(
+    context: typer.Context,
+    client: Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")],
+) -> None:
+    """List a client's keys, oldest first, without their secrets."""
+    console = console_of(context)
+    keys = open_registry(console.stage).keys(client)
+    if console.json:
+        console.print_json([key_view(key) for key in keys])
+    else:
+        console.table(
+            ("id", "hint", "label", "state", "expires"),
+            (
+                (key.id, key.hint, key.label, state_of(key), f"{key.expires_at or 'never':.10}")
+                for key in keys
+            ),
+        )
+
+
+@app.command()
+def revoke(
+    context: typer.Context,
+    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's id, not its secret.")],
+) -> None:
+    """Take a key back for good: it is refused within 30 seconds. Twice is no error."""
+    console = console_of(context)
+    key = open_registry(console.stage).revoke_key(key_id)
+    if console.json:
+        console.print_json(key_view(key))
+    else:
+        console.print(f"Key {key.id} of client {key.client_id} is revoked.")
+        console.info("It is refused within 30 seconds.")
+
+
+def state_of(key: ApiKey) -> str:
+    """Return what a key is good for now; `unfinished`: a crash kept its secret from everyone."""
+    if key.revoked_at is not None:
+        return "revoked"
+    if key.gateway_key_id is None:
+        return "unfinished"
+    return "expired" if is_expired(key, datetime.now(UTC)) else "active"
+
+
+def key_view(key: ApiKey) -> dict[str, object]:
+    """Return a key as the command line shows it in JSON: its hash is nobody's business."""
+    return key.model_dump(exclude={"sha256"}) | {
+        "scopes": sorted(key.scopes),
+        "state": state_of(key),
+    }
