@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import gdcm
 import numpy as np
 from openjpeg.utils import decode as decode_jpeg_2000
 from pydicom import uid
@@ -12,6 +11,7 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
 from chalicelib.errors import UnreadableImage
+from chalicelib.inference.decoding.isolated import decode_with_gdcm
 from chalicelib.inference.decoding.rle import decode_rle
 from chalicelib.inference.decoding.sniff import J2K_START, j2k_frame, jpeg_frame
 
@@ -20,20 +20,12 @@ if TYPE_CHECKING:
 
     from chalicelib.inference.decoding.dicom_header import Header
 
-# GDCM writes its complaints to the process's stderr.
-gdcm.Trace.DebugOff()
-gdcm.Trace.WarningOff()
-gdcm.Trace.ErrorOff()
-
 # Which library decodes what is fixed, so that an image gives the same values everywhere.
-_PLUGIN = {
-    uid.JPEGBaseline8Bit: "pillow",
-    uid.JPEGExtended12Bit: "pillow",
-    uid.JPEGLossless: "gdcm",
-    uid.JPEGLosslessSV1: "gdcm",
-    uid.JPEGLSLossless: "gdcm",
-    uid.JPEGLSNearLossless: "gdcm",
-}
+# Pillow decodes 8-bit JPEG, OpenJPEG JPEG 2000, GDCM in a process of its own the rest.
+_JPEG = frozenset({uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit})
+_GDCM = frozenset(
+    {uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEGLSNearLossless}
+)
 _J2K = frozenset(
     {uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K}
 )
@@ -41,7 +33,7 @@ _NATIVE = frozenset(
     {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
 )
 # Syntaxes whose codec settles the sign and the unused bits of a sample.
-SETTLED = frozenset({*_PLUGIN, *_J2K})
+SETTLED = _JPEG | _GDCM | _J2K
 _ITEM, _DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _MAX_FRAGMENTS = 10_000
 
@@ -56,18 +48,18 @@ def decode_samples(header: Header) -> tuple[NDArray[Any], str]:
         return _jpeg_2000(header)
     if header.syntax == uid.RLELossless:
         return _run_lengths(header), header.photometric
+    if header.syntax in _GDCM or (header.syntax in _JPEG and header.stored > 8):  # noqa: PLR2004
+        return _other_jpeg(header), header.photometric
     native = header.syntax in _NATIVE
-    if not native and header.syntax not in _PLUGIN:
+    if not native and header.syntax not in _JPEG:
         raise UnreadableImage("The transfer syntax of the DICOM image is not supported.")
     if native and len(header.data) < _native_bytes(header):
         raise UnreadableImage("The pixel data of the DICOM image is truncated.")
-    if header.syntax == uid.JPEGExtended12Bit and header.stored > 8:  # noqa: PLR2004
-        return _twelve_bit_jpeg(header), header.photometric
     array, found = get_decoder(header.syntax).as_array(
         header.data if native else encapsulate([_codestream(header)], has_bot=False),
         index=0,
         raw=True,
-        decoding_plugin="" if native else _PLUGIN[header.syntax],
+        decoding_plugin="" if native else "pillow",
         **_options(header, settle=not native),
     )
     # Big-endian files come out in their own byte order; everything after this takes bit patterns.
@@ -103,11 +95,8 @@ def _jpeg_2000(header: Header) -> tuple[NDArray[Any], str]:
         raise UnreadableImage(f"JPEG 2000 of {precision} bits a sample is not supported.")
     samples: NDArray[Any] = decode_jpeg_2000(stream, j2k_format=0)
     if samples.dtype.kind != ("i" if header.signed else "u"):
-        # The codestream and the header disagree about the sign, and the header is right: move
-        # the highest coded bit to the top, change the type, move it back.
-        spare = 8 * samples.dtype.itemsize - precision
-        kind = f"{'i' if header.signed else 'u'}{samples.dtype.itemsize}"
-        samples = (samples << spare).view(kind) >> spare
+        # The codestream and the header disagree about the sign, and the header is right.
+        samples = _with_sign(samples, precision, signed=header.signed)
     colour = "RGB" if header.photometric in {"YBR_ICT", "YBR_RCT"} else header.photometric
     return samples, colour
 
@@ -118,28 +107,38 @@ def _native_bytes(header: Header) -> int:
     return (header.rows * header.columns * samples * header.allocated + 7) // 8
 
 
-def _twelve_bit_jpeg(header: Header) -> NDArray[np.uint16]:
-    """Decode lossy JPEG of 12 bits a sample, which pydicom does not hand to GDCM."""
-    if header.samples != 1 or header.allocated != 16 or header.signed:  # noqa: PLR2004
-        raise UnreadableImage("Lossy JPEG of 12 bits a sample is decoded for greyscale only.")
-    fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(_codestream(header))
-    fragments = gdcm.SequenceOfFragments.New()
-    fragments.AddFragment(fragment)
-    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
-    element.SetValue(fragments.__ref__())
-    image = gdcm.Image()
-    image.SetNumberOfDimensions(2)
-    image.SetDimensions((header.columns, header.rows, 1))
-    image.SetDataElement(element)
-    image.SetPhotometricInterpretation(
-        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
+def _with_sign(samples: NDArray[Any], precision: int, *, signed: bool) -> NDArray[Any]:
+    """Read the low `precision` bits of each sample as signed or as unsigned.
+
+    The highest coded bit is moved to the top, the type changed, and the bit moved back.
+    """
+    spare = 8 * samples.dtype.itemsize - precision
+    kind = f"{'i' if signed else 'u'}{samples.dtype.itemsize}"
+    moved: NDArray[Any] = (samples << spare).view(kind) >> spare
+    return moved
+
+
+def _other_jpeg(header: Header) -> NDArray[Any]:
+    """Decode lossless JPEG, JPEG-LS, or lossy JPEG of 12 bits; all code unsigned samples."""
+    stream = _codestream(header)
+    precision = jpeg_frame(stream).precision
+    if precision > header.allocated:
+        raise UnreadableImage("The compressed pixel data contradicts the header about its depth.")
+    allocated = 8 if precision <= 8 else 16  # noqa: PLR2004
+    decoded = decode_with_gdcm(
+        stream,
+        syntax=str(header.syntax),
+        photometric=header.photometric,
+        shape=(header.rows, header.columns, header.samples),
+        bits=(allocated, precision),
     )
-    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGExtendedProcess2_4))
-    image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, 0))
-    # GDCM hands bytes over as a string; None when it could not decode.
-    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
-    return np.frombuffer(decoded, "<u2").reshape(header.rows, header.columns)
+    if len(decoded) != header.rows * header.columns * header.samples * allocated // 8:
+        raise UnreadableImage("The compressed pixel data is damaged.")
+    samples = np.frombuffer(decoded, "u1" if allocated == 8 else "<u2")  # noqa: PLR2004
+    if header.signed:
+        samples = _with_sign(samples, min(precision, header.stored), signed=True)
+    shape = (header.rows, header.columns, header.samples)
+    return samples.reshape(shape if header.samples > 1 else shape[:2])
 
 
 def _codestream(header: Header) -> bytes:

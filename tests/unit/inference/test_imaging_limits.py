@@ -16,10 +16,11 @@ import numpy as np
 import pytest
 
 from chalicelib.errors import PayloadTooLarge, RadgateError, TooManyPixels, UnreadableImage
+from chalicelib.inference.decoding.isolated import decode_with_gdcm
 from chalicelib.inference.decoding.plane import Limits
 from chalicelib.inference.decoding.rle import decode_rle
 from chalicelib.inference.imaging import ImageDecoder
-from tests.unit.inference.dicom_files import every_file
+from tests.unit.inference.dicom_files import every_file, read
 from tests.unit.inference.dicom_writer import dicom, element, fragments, item, text
 
 if TYPE_CHECKING:
@@ -142,6 +143,27 @@ def test_a_jpeg_of_endless_scans_is_refused(encode: Callable[..., bytes]) -> Non
 
     with pytest.raises(UnreadableImage, match="scans"):
         DECODER.decode(body[:-2] + scan * 500 + b"\xff\xd9")
+
+
+def test_a_crash_of_gdcm_stays_in_its_own_process() -> None:
+    body = read("JPGExtended.dcm")
+    tables = body.index(b"\xff\xc4")
+    # Without this table GDCM throws an exception that nobody catches, and its process aborts.
+    damaged = body[:tables] + body[tables + 40 :]
+
+    with pytest.raises(UnreadableImage, match="damaged"):
+        DECODER.decode(damaged)
+
+
+def test_gdcm_gets_no_more_memory_than_its_share() -> None:
+    with pytest.raises(UnreadableImage, match="damaged"):
+        decode_with_gdcm(
+            b"\xff\xd8\xff\xd9",
+            syntax="1.2.840.10008.1.2.4.70",
+            photometric="MONOCHROME2",
+            shape=(60_000, 60_000, 1),
+            bits=(16, 16),
+        )
 
 
 def test_a_body_over_the_limit_is_too_large() -> None:
