@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from admin_cli.console import CliError
-from admin_cli.emulator_launcher import ALREADY_RUNNING, HOST
+from admin_cli.emulator_launcher import ALREADY_RUNNING, HOST, take_lock
 
 PROJECT = Path(__file__).resolve().parent.parent
 REGION = "eu-central-1"
@@ -54,6 +54,9 @@ _KEPT = (
     "LD_LIBRARY_PATH",
     "OMP_NUM_THREADS",
 )
+
+# Emulators started by this very process, to be reaped when it stops them.
+_children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,9 @@ def start(home: Path, port: int = 0, lifeline: int | None = None) -> LocalAws:
     folder = home / "emulator"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     shutil.rmtree(folder / "tmp", ignore_errors=True)  # functions unpacked by an earlier process
+    # A killed process leaves its number in the lock file; here it cannot be taken for the new one.
+    if (stale := take_lock(folder / "emulator.lock")) is not None:
+        stale.close()
     command = [sys.executable, "-m", "admin_cli.emulator_launcher", "--home", str(folder)]
     command += ["--port", str(port)]
     if lifeline is not None:
@@ -119,6 +125,7 @@ def start(home: Path, port: int = 0, lifeline: int | None = None) -> LocalAws:
     while time.monotonic() < deadline:
         found = running(home)
         if found is not None and _healthy(found):
+            _children[process.pid] = process
             return found
         code = process.poll()
         if code is not None and code != ALREADY_RUNNING:
@@ -142,6 +149,8 @@ def stop(home: Path) -> bool:
         if time.monotonic() > deadline:
             raise CliError(f"the local AWS (process {found.pid}) does not stop")
         time.sleep(0.05)
+    if (child := _children.pop(found.pid, None)) is not None:
+        child.wait(STOP_SECONDS)
     shutil.rmtree(home / "emulator" / "tmp", ignore_errors=True)
     return True
 

@@ -37,6 +37,7 @@ def take_lock(path: Path) -> IO[str] | None:
     except BlockingIOError:
         handle.close()
         return None
+    handle.truncate()  # what an earlier holder wrote, had it no time to clean up
     return handle
 
 
@@ -143,11 +144,10 @@ def main(arguments: list[str] | None = None) -> int:
     import_module("admin_cli.emulator_gaps").bridge()
     if options.lifeline is not None:
         follow(options.lifeline)
-    lock.seek(0)
-    lock.truncate()
     json.dump({"pid": os.getpid(), "port": port}, lock)
     lock.flush()
     serve(ministack, listener)
+    lock.truncate(0)  # while still locked: nobody may ever signal a number that is no longer ours
     return 0
 
 

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import os
 import shlex
-import signal
 import time
-from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from admin_cli import emulator
 from admin_cli.console import CliError, Console, console_of
+from admin_cli.endings import Ended, deafen, ending_signals
 from admin_cli.local_stack import STAGE, State, bring_down, bring_up, read_state, wipe
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
 app = typer.Typer(help="Run everything on this machine, on a local AWS.", no_args_is_help=True)
-
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class _Ended(Exception):
-    """A signal asked us to stop."""
 
 
 @app.command()
@@ -42,11 +31,11 @@ def up(
 ) -> None:
     """Start the local AWS, deploy everything to it, make a demo client and key."""
     console, home = _local(context)
-    with _ending_signals():
+    with ending_signals():
         if detach or emulator.running(home) is not None:
             try:
                 _show(console, bring_up(home, port, console.info))
-            except _Ended:
+            except Ended:
                 raise typer.Abort from None
             if not detach:
                 console.info("It was running already; end it with `radgate local down`.")
@@ -59,10 +48,10 @@ def up(
             while emulator.running(home) is not None:
                 time.sleep(0.2)
             raise CliError(f"the local AWS ended by itself; see {home}/emulator/emulator.log")
-        except _Ended:
+        except Ended:
             console.info("Stopping.")
         finally:
-            _deaf()
+            deafen()
             bring_down(home)
             os.close(write_end)
 
@@ -147,25 +136,3 @@ def sample() -> Path | None:
         return None
     found = [file for file in shipped if file.name == "RG1_J2KI.dcm"]
     return Path(str(found[0].locate())) if found else None
-
-
-@contextmanager
-def _ending_signals() -> Iterator[None]:
-    """Turn a polite request to end into an exception, so that everything is stopped in order."""
-
-    def end(_signal: int, _frame: FrameType | None) -> NoReturn:
-        raise _Ended
-
-    # SIGINT too: a shell starts background jobs with it ignored.
-    before = {number: signal.signal(number, end) for number in _ENDING}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _deaf() -> None:
-    """Let nothing interrupt the stopping: a second Ctrl-C would leave the local AWS running."""
-    for number in _ENDING:
-        signal.signal(number, signal.SIG_IGN)

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,12 +18,14 @@ from admin_cli import emulator
 from admin_cli.console import CliError
 from admin_cli.deployment import deploy
 from admin_cli.foundation import apply_foundation
+from admin_cli.registry import open_registry
 from chalicelib.errors import ModelUnavailable
 from chalicelib.inference.packs import load_manifest, verify_pack
 
 STAGE = "local"
 CLIENT_ID = "demo"
 DEMO_PLAN = "clinic"
+KEY_LABEL = "local"
 PROJECT = Path(__file__).resolve().parent.parent
 # What `reset` may delete: only what we made, for RADGATE_HOME may be any folder of the user's.
 OWNED = ("emulator", "build", "models", "logs", "state.json")
@@ -97,10 +99,15 @@ def bring_down(home: Path) -> bool:
     return stopped
 
 
-def wipe(home: Path) -> None:
-    """Stop the local AWS of `home` and delete all of its state: clients, keys, studies, reports."""
+def wipe(home: Path, keep: Container[str] = ()) -> None:
+    """Stop the local AWS of `home` and delete all of its state: clients, keys, studies, reports.
+
+    `keep` names entries of OWNED that stay.
+    """
     bring_down(home)
     for name in OWNED:
+        if name in keep:
+            continue
         path = home / name
         if path.is_dir():
             shutil.rmtree(path)
@@ -138,33 +145,36 @@ def _same_pack(source: Path, installed: Path) -> bool:
 
 def _demo_key(before: State | None, api_url: str, tell: Tell) -> str:
     """The demo client's key: the one of last time when it still opens the API, else a new one."""
-    from admin_cli.registry import open_registry  # noqa: PLC0415
-
     registry = open_registry(STAGE)
     registry.create_client(
         id=CLIENT_ID, name="Demo Clinic", email="demo@example.org", plan=DEMO_PLAN
     )
     if before is not None and _opens(api_url, before.api_key):
         return before.api_key
+    # Left by a run that was killed before it wrote its key down: nobody has their secrets.
+    for key in registry.keys(CLIENT_ID):
+        if key.label == KEY_LABEL and key.revoked_at is None:
+            registry.revoke_key(key.id)
     tell(f"issuing a key for client {CLIENT_ID}")
-    secret = registry.issue_key(CLIENT_ID, label="local").secret
+    secret = registry.issue_key(CLIENT_ID, label=KEY_LABEL).secret
     if not _opens(api_url, secret):
         raise CliError("the deployed API refuses the key that was just issued")
     return secret
 
 
 def _opens(api_url: str, key: str) -> bool:
-    """Whether the deployed API answers this key; also warms the function up.
+    """Whether the deployed API knows this key; also warms the function up.
 
     Raises CliError when it answers with anything but yes or no.
     """
     try:
         answer = httpx.get(f"{api_url}/account", headers={"x-api-key": key}, timeout=60)
-    except httpx.HTTPError as error:
+        code = answer.json().get("code")
+    except (httpx.HTTPError, ValueError, AttributeError) as error:
         raise CliError(f"the deployed API does not answer: {type(error).__name__}") from error
-    if answer.status_code in {httpx.codes.OK, httpx.codes.FORBIDDEN, httpx.codes.TOO_MANY_REQUESTS}:
-        return answer.status_code != httpx.codes.FORBIDDEN
-    raise CliError(f"the deployed API answers {answer.status_code} to GET /account")
+    if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
+        return code not in {"missing_or_unknown_key", "key_revoked", "key_expired"}
+    raise CliError(f"the deployed API answers {answer.status_code} ({code}) to GET /account")
 
 
 @contextmanager

@@ -1,0 +1,74 @@
+"""One emulator with the real deploy on it, brought up by the command line as an operator would."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROJECT = Path(__file__).resolve().parents[2]
+UP_SECONDS = 280  # the first bring-up installs Lambda's packages
+
+
+@dataclass(frozen=True)
+class Radgate:
+    """The command line, run as its own process with its own home."""
+
+    home: Path
+
+    def run(self, *arguments: str, timeout: float = UP_SECONDS) -> subprocess.CompletedProcess[str]:
+        """Run `radgate ARGUMENTS` and return how it went; output captured."""
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=PROJECT,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command that must succeed and return the one JSON document on its stdout."""
+        done = self.run("--output", "json", *arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "admin_cli", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        # Nothing of a real account may reach a test, nor a test a real account.
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return clean | {"RADGATE_HOME": str(self.home)}
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What `local up` printed, and the command line that belongs to it."""
+
+    radgate: Radgate
+    api_url: str
+    aws_url: str
+    client_id: str
+    api_key: str
+    pid: int
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole service on this machine, for all end-to-end tests together."""
+    radgate = Radgate(tmp_path_factory.mktemp("radgate") / "home")
+    try:
+        yield Stack(radgate, **radgate.json("local", "up", "--detach"))
+    finally:
+        radgate.run("local", "down", timeout=120)
