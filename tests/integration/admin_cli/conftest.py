@@ -1,0 +1,133 @@
+"""A deployed stage on moto, and collaborators that die or dawdle at a chosen step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from admin_cli.accounts import Accounts
+from admin_cli.gateway import Gateway
+from admin_cli.registry import Registry
+from tests.fakes.clock import FixedClock
+from tests.fakes.values import NOON, a_plan
+from tests.integration.tenants.conftest import make_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_apigateway import APIGatewayClient
+    from mypy_boto3_dynamodb.service_resource import Table
+
+    from chalicelib.domain import Plan
+
+PLANS = {"clinic": a_plan(), "trial": a_plan(10, name="trial", title="Trial")}
+
+
+class Killed(BaseException):
+    """Stands for a process that ends here: no handler of the code under test may catch it."""
+
+
+@dataclass
+class Fuse:
+    """Lets `calls` calls through and then ends the process."""
+
+    calls: int
+    made: list[str] = field(default_factory=list)
+
+    def burn(self, name: str) -> None:
+        if len(self.made) == self.calls:
+            raise Killed(name)
+        self.made.append(name)
+
+
+class Fused:
+    """A collaborator whose every public call burns the fuse first."""
+
+    def __init__(self, target: object, fuse: Fuse) -> None:
+        self._target = target
+        self._fuse = fuse
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._target, name)
+
+        def call(*args: Any, **named: Any) -> Any:
+            self._fuse.burn(name)
+            return method(*args, **named)
+
+        return call
+
+
+@dataclass
+class World:
+    """A stage with a table and a deployed API; `registry` opens it anew, like a new process."""
+
+    table: Table
+    apigateway: APIGatewayClient
+    rest_api_id: str
+    clock: FixedClock
+
+    @property
+    def accounts(self) -> Accounts:
+        return Accounts(self.table)
+
+    @property
+    def gateway(self) -> Gateway:
+        return Gateway(self.apigateway, "test", self.rest_api_id, "v1")
+
+    def registry(
+        self,
+        *,
+        fuse: Fuse | None = None,
+        accounts: Accounts | None = None,
+        gateway: Gateway | None = None,
+        plans: dict[str, Plan] | None = None,
+    ) -> Registry:
+        accounts, gateway = accounts or self.accounts, gateway or self.gateway
+        if fuse is not None:
+            accounts = cast("Accounts", Fused(accounts, fuse))
+            gateway = cast("Gateway", Fused(gateway, fuse))
+        return Registry(accounts, gateway, plans or PLANS, self.clock)
+
+    def plans_in_gateway(self) -> list[dict[str, Any]]:
+        return cast("list[dict[str, Any]]", self.apigateway.get_usage_plans()["items"])
+
+    def keys_in_gateway(self) -> dict[str, str]:
+        """Return names and values of all API keys."""
+        items = self.apigateway.get_api_keys(includeValues=True)["items"]
+        return {item["name"]: item["value"] for item in items}
+
+    def admitted(self) -> set[str]:
+        """Return the values of all keys that some usage plan lets in."""
+        return {
+            key["value"]
+            for plan in self.plans_in_gateway()
+            for key in self.apigateway.get_usage_plan_keys(usagePlanId=plan["id"])["items"]
+            # AWS takes a deleted key out of its plan, moto leaves it in.
+            if key["name"] in self.keys_in_gateway()
+        }
+
+    def records(self, prefix: str) -> list[str]:
+        """Return the sort keys in all partitions that begin with `prefix`."""
+        items = self.table.scan(ConsistentRead=True)["Items"]
+        return sorted(str(one["sk"]) for one in items if str(one["pk"]).startswith(prefix))
+
+
+def make_world() -> World:
+    apigateway: APIGatewayClient = boto3.client("apigateway", region_name="eu-central-1")
+    api = apigateway.create_rest_api(name="radgate")["id"]
+    root = apigateway.get_resources(restApiId=api)["items"][0]["id"]
+    where: dict[str, Any] = {"restApiId": api, "resourceId": root, "httpMethod": "GET"}
+    apigateway.put_method(**where, authorizationType="NONE", apiKeyRequired=True)
+    apigateway.put_integration(**where, type="MOCK")
+    apigateway.create_deployment(restApiId=api, stageName="v1")
+    return World(make_table(), apigateway, api, FixedClock(NOON))
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with mock_aws():
+        yield make_world()
