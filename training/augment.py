@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 ROTATION = 12.0
-SCALE = (0.86, 1.10)
+SCALE = 0.12
 SHIFT = 0.06
 SHEAR = 0.05
 GAMMA = 1.6
@@ -19,6 +19,10 @@ JPEG_CHANCE = 0.3
 JPEG_QUALITY = (30, 90)
 SPECKLE = 90.0
 ERASE_CHANCE = 0.5
+NOISE = 6.0
+GAIN = 0.25
+OFFSET = 0.12
+BLUR = 0.2, 0.8
 
 
 def despeckle(batch: Tensor) -> Tensor:
@@ -54,49 +58,51 @@ def _uniform(count: int, low: float, high: float, random: torch.Generator) -> Te
     return torch.empty(count).uniform_(low, high, generator=random)
 
 
-def _affine(batch: Tensor, random: torch.Generator) -> Tensor:
+def _affine(batch: Tensor, random: torch.Generator, strength: float) -> Tensor:
     count = len(batch)
-    angle = _uniform(count, -ROTATION, ROTATION, random) * math.pi / 180
-    scale = _uniform(count, *SCALE, random)
-    stretch = _uniform(count, 0.95, 1.05, random)
-    shear = _uniform(count, -SHEAR, SHEAR, random)
+    angle = _uniform(count, -ROTATION, ROTATION, random) * strength * math.pi / 180
+    scale = 1 + _uniform(count, -SCALE, SCALE, random) * strength
+    stretch = 1 + _uniform(count, -SHEAR, SHEAR, random) * strength
+    shear = _uniform(count, -SHEAR, SHEAR, random) * strength
     cos, sin = angle.cos() * scale, angle.sin() * scale
     matrix = torch.zeros(count, 2, 3)
     matrix[:, 0, 0] = cos * stretch
     matrix[:, 0, 1] = -sin + shear
     matrix[:, 1, 0] = sin
     matrix[:, 1, 1] = cos / stretch
-    matrix[:, :, 2] = _uniform(2 * count, -SHIFT, SHIFT, random).view(count, 2) * 2
+    matrix[:, :, 2] = _uniform(2 * count, -SHIFT, SHIFT, random).view(count, 2) * 2 * strength
     size = list(batch.shape)
     grid = functional.affine_grid(matrix, size, align_corners=False)
     return functional.grid_sample(batch, grid, align_corners=False)
 
 
-def _tone(images: Tensor, random: torch.Generator) -> Tensor:
+def _tone(images: Tensor, random: torch.Generator, strength: float) -> Tensor:
     """Give each image its own gamma, contrast and brightness, by a table: powers are slow."""
     count = len(images)
-    limit = math.log(GAMMA)
+    limit = math.log(GAMMA) * strength
     levels = (torch.arange(256) / 255).expand(count, 256)
     table = levels ** _uniform(count, -limit, limit, random).exp()[:, None]
-    gain = _uniform(count, 0.75, 1.25, random)[:, None]
-    offset = _uniform(count, -0.12, 0.12, random)[:, None]
+    gain = 1 + _uniform(count, -GAIN, GAIN, random)[:, None] * strength
+    offset = _uniform(count, -OFFSET, OFFSET, random)[:, None] * strength
     table = ((table - 0.5) * gain + 0.5 + offset).clamp(0, 1) * 255
     toned = table.gather(1, images.flatten(1).long())
     return toned.view(count, 1, *images.shape[1:])
 
 
-def _sharpness(batch: Tensor, random: torch.Generator) -> Tensor:
+def _sharpness(batch: Tensor, random: torch.Generator, strength: float) -> Tensor:
     """Blend with a blurred copy; a negative share sharpens."""
-    share = _uniform(len(batch), -0.6, 1.0, random).view(-1, 1, 1, 1)
+    middle, spread = BLUR
+    share = middle + _uniform(len(batch), -spread, spread, random).view(-1, 1, 1, 1)
+    share = share * strength
     padded = functional.pad(batch, (1, 1, 1, 1), mode="replicate")
     return torch.lerp(batch, functional.avg_pool2d(padded, 3, stride=1), share)
 
 
-def _erase(batch: Tensor, random: torch.Generator) -> Tensor:
-    """Grey out one rectangle in half of the images: no single landmark may decide alone."""
+def _erase(batch: Tensor, random: torch.Generator, strength: float) -> Tensor:
+    """Grey out one rectangle in some of the images: no single landmark may decide alone."""
     height, width = batch.shape[2:]
     for image in batch:
-        if torch.rand((), generator=random) < ERASE_CHANCE:
+        if torch.rand((), generator=random) < ERASE_CHANCE * strength:
             tall, wide = (int(v) for v in torch.randint(12, 40, (2,), generator=random))
             top = int(torch.randint(0, height - tall, (), generator=random))
             left = int(torch.randint(0, width - wide, (), generator=random))
@@ -104,15 +110,18 @@ def _erase(batch: Tensor, random: torch.Generator) -> Tensor:
     return batch
 
 
-def augment(images: Tensor, random: torch.Generator) -> Tensor:
-    """Change a batch, uint8 (N, H, W), into float32 (N, 1, H, W) in [0, 255]."""
+def augment(images: Tensor, random: torch.Generator, strength: float = 1.0) -> Tensor:
+    """Change a batch, uint8 (N, H, W), into float32 (N, 1, H, W) in [0, 255].
+
+    `strength` scales every range and chance but that of JPEG; 0 leaves only that.
+    """
     chosen = torch.rand(len(images), generator=random) < JPEG_CHANCE
     images = images.clone()
     for index in chosen.nonzero().flatten().tolist():
         quality = int(torch.randint(*JPEG_QUALITY, (), generator=random))
         images[index] = jpeg(images[index], quality)
-    batch = _affine(_tone(images, random), random)
-    batch = _sharpness(batch, random)
-    noise = _uniform(len(batch), 0, 6, random).view(-1, 1, 1, 1)
+    batch = _affine(_tone(images, random, strength), random, strength)
+    batch = _sharpness(batch, random, strength)
+    noise = _uniform(len(batch), 0, NOISE, random).view(-1, 1, 1, 1) * strength
     batch = batch + torch.randn(batch.shape, generator=random) * noise
-    return _erase(batch.clamp(0, 255), random)
+    return _erase(batch.clamp(0, 255), random, strength)

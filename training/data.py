@@ -43,11 +43,20 @@ def split(whole: Part) -> tuple[Part, Part]:
     The seed is fixed and apart from that of training: every network of every run holds out the
     same images, so that they may calibrate any of them and any ensemble of them.
     """
-    rng = np.random.default_rng(SPLIT_SEED)
-    held: list[NDArray[np.int64]] = []
-    for label in np.unique(whole.labels):
-        members = rng.permutation(np.flatnonzero(whole.labels == label))
-        held.append(members[: round(len(members) * HELD_OUT)])
-    held_index = np.sort(np.concatenate(held))
-    fit_index = np.setdiff1d(np.arange(len(whole)), held_index)
-    return whole.take(fit_index), whole.take(held_index)
+    rank = _rank(whole.labels, SPLIT_SEED)
+    return whole.take(np.flatnonzero(rank >= HELD_OUT)), whole.take(np.flatnonzero(rank < HELD_OUT))
+
+
+def folds(part: Part, count: int) -> NDArray[np.int64]:
+    """Return the fold of each image, int64 (N,) in [0, count), labels balanced in each."""
+    return (_rank(part.labels, SPLIT_SEED + 1) * count).astype(np.int64)
+
+
+def _rank(labels: NDArray[np.uint8], seed: int) -> NDArray[np.float64]:
+    """Return a random place in [0, 1) for each image, evenly spread within each label."""
+    rng = np.random.default_rng(seed)
+    rank = np.zeros(len(labels))
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        rank[members] = (np.arange(len(members)) + 0.5) / len(members)
+    return rank

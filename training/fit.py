@@ -18,6 +18,8 @@ from training.evaluate import auroc
 from training.initial import start
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -45,6 +47,8 @@ class Recipe:
     dropout: float = 0.2
     size: int = 128
     teacher_share: float = 0.0
+    strength: float = 1.0
+    frozen: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,23 +102,34 @@ def logits(network: nn.Module, images: NDArray[np.uint8] | Tensor, size: int = 1
 
 
 def fit(
-    recipe: Recipe, train: Part, held_out: Part, teacher: Tensor | None = None
+    recipe: Recipe,
+    train: Part,
+    held_out: Part,
+    teacher: Tensor | None = None,
+    origin: Mapping[str, Tensor] | None = None,
 ) -> tuple[EfficientNetLite0, list[Epoch]]:
     """Fit one network to `train` and log it against `held_out`, which it never learns from.
 
     teacher: float32 (len(train),), probabilities in [0, 1] to learn from in the share that the
-    recipe gives them, or None.
+    recipe gives them, or None. origin: the state of a network to go on from, or None for the
+    published weights.
     """
     torch.manual_seed(recipe.seed)
     random = torch.Generator().manual_seed(recipe.seed)
     network = EfficientNetLite0(1, drop_path=recipe.drop_path, dropout=recipe.dropout)
-    start(network)
+    if origin is None:
+        start(network)
+    else:
+        network.load_state_dict(dict(origin))
     averaged = channels_last(copy.deepcopy(network))
     _prepare(network)
     for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
         norm.momentum = 0.05
-    heavy = [p for p in network.parameters() if p.ndim > 1]
-    light = [p for p in network.parameters() if p.ndim <= 1]
+    early = nn.ModuleList([network.stem, *network.blocks[: recipe.frozen]] if recipe.frozen else [])
+    early.requires_grad_(requires_grad=False)
+    learned = [p for p in network.parameters() if p.requires_grad]
+    heavy = [p for p in learned if p.ndim > 1]
+    light = [p for p in learned if p.ndim <= 1]
     optimiser = torch.optim.AdamW(
         [{"params": heavy, "weight_decay": recipe.decay}, {"params": light, "weight_decay": 0.0}],
         lr=recipe.rate,
@@ -134,10 +149,11 @@ def fit(
     for number in range(1, recipe.epochs + 1):
         began, total = time.monotonic(), 0.0
         network.train()
+        early.eval()
         order = torch.randperm(len(train), generator=random)
         for index in order[: steps * recipe.batch].view(steps, recipe.batch):
             version = torch.randint(0, 2, (len(index),), generator=random)
-            batch = standardise(augment(versions[version, index], random))
+            batch = standardise(augment(versions[version, index], random, recipe.strength))
             wanted = targets[index]
             mirrored = torch.rand(len(index), generator=random) < recipe.flip
             batch[mirrored] = batch[mirrored].flip(-1)
@@ -151,7 +167,7 @@ def fit(
             loss = functional.binary_cross_entropy_with_logits(answer.float(), wanted)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), 2.0)
+            nn.utils.clip_grad_norm_(learned, 2.0)
             optimiser.step()
             schedule.step()
             done += 1
