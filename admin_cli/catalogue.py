@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -13,8 +14,12 @@ from chalicelib.domain import Plan
 CATALOGUE = Path(__file__).resolve().parent.parent / "plans.toml"
 
 
-def load_plans(path: Path = CATALOGUE) -> dict[str, Plan]:
-    """Return the plans by name, in the file's order. Raises CliError that names what is amiss."""
+def load_plans(path: Path | None = None) -> dict[str, Plan]:
+    """Return the plans by name, in the file's order; `RADGATE_PLANS` names another file.
+
+    Raises CliError that names what is amiss.
+    """
+    path = path or Path(os.environ.get("RADGATE_PLANS", CATALOGUE))
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROJECT = Path(__file__).resolve().parents[2]
+PLANS = Path(__file__).with_name("plans.toml")  # with limits that a test can reach
 UP_SECONDS = 280  # the first bring-up installs Lambda's packages
 
 
@@ -49,7 +50,7 @@ class Radgate:
     def environment(self) -> dict[str, str]:
         # Nothing of a real account may reach a test, nor a test a real account.
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        return clean | {"RADGATE_HOME": str(self.home)}
+        return clean | {"RADGATE_HOME": str(self.home), "RADGATE_PLANS": str(PLANS)}
 
 
 @dataclass(frozen=True)
