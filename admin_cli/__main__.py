@@ -24,7 +24,7 @@ def run(args: Sequence[str] | None = None) -> int:
         # No arguments at all: the help was shown and there is no more to say.
         message, status = error.format_message(), error.exit_code
     except (CliError, RadgateError, ClientError, BotoCoreError, typer.Abort) as error:
-        message, status = _explain(error), 1
+        message, status = explain(error), 1
     else:
         return status if isinstance(status, int) else 0
     if message:
@@ -32,14 +32,15 @@ def run(args: Sequence[str] | None = None) -> int:
     return status
 
 
-def _explain(error: Exception) -> str:
+def explain(error: Exception) -> str:
+    """Return in plain words what went wrong, without anything that was sent."""
     if isinstance(error, CliError):
         return error.message
     if isinstance(error, RadgateError):
         # The detail is written for clients; an operator is also told what lies behind it.
         cause = error.__cause__
         return (
-            f"{error.detail} ({_explain(cause)})" if isinstance(cause, Exception) else error.detail
+            f"{error.detail} ({explain(cause)})" if isinstance(cause, Exception) else error.detail
         )
     if isinstance(error, ClientError):
         # Only the operation's name and the code: AWS's message may repeat what was sent.

@@ -16,6 +16,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+_ID_WIDTH = 30
+
 
 class CliError(Exception):
     """The command cannot do what was asked. `message`: one line that says what to do about it."""
@@ -51,14 +53,17 @@ class Console:
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Write a table to stdout that fits the terminal, or 80 columns when there is none.
 
-        Long cells fold onto the next line instead of being cut, so that nothing is lost.
+        Long cells fold onto the next line instead of being cut, so that nothing is lost. The
+        first column, which names the row, gives way last: our ids of 30 characters stay whole.
         """
+        texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+        name = min(_ID_WIDTH, max((len(row[0]) for row in texts), default=0))
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
+        for number, column in enumerate(columns):
+            table.add_column(column, overflow="fold", min_width=name if number == 0 else None)
+        for row in texts:
             # Text, not str: a client's name must not be read as rich's markup.
-            table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+            table.add_row(*(Text(cell) for cell in row))
         RichConsole(highlight=False).print(table)
 
     def facts(self, facts: Iterable[tuple[str, object]]) -> None:

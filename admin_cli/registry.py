@@ -7,6 +7,7 @@ docs/adr/0004-keys-and-quota.md). The table always comes first: the function obe
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 # A key that is still without its gateway key after this long was left behind by a crash; a
 # younger one may be another operator's, being made at this moment.
 ABANDONED_AFTER = timedelta(minutes=2)
+_KEY_ID = re.compile(r"key_[0-9A-Z]{26}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,9 @@ class Registry:
 
     def revoke_key(self, key_id: str) -> ApiKey:
         """Take a key back for good. Twice is no error, and finishes a first time that crashed."""
+        if not _KEY_ID.fullmatch(key_id):
+            # It is not repeated: someone may have pasted the secret itself.
+            raise CliError("that is not the id of a key: see `keys list`")
         key = self._accounts.key(key_id)
         if key is None:
             raise CliError(f"there is no key {key_id}")

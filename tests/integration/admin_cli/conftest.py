@@ -116,7 +116,8 @@ class World:
         return sorted(str(one["sk"]) for one in items if str(one["pk"]).startswith(prefix))
 
 
-def make_world() -> World:
+def make_api() -> tuple[APIGatewayClient, str]:
+    """Deploy a REST API as stage v1; return the client and the API's id."""
     apigateway: APIGatewayClient = boto3.client("apigateway", region_name="eu-central-1")
     api = apigateway.create_rest_api(name="radgate")["id"]
     root = apigateway.get_resources(restApiId=api)["items"][0]["id"]
@@ -124,10 +125,10 @@ def make_world() -> World:
     apigateway.put_method(**where, authorizationType="NONE", apiKeyRequired=True)
     apigateway.put_integration(**where, type="MOCK")
     apigateway.create_deployment(restApiId=api, stageName="v1")
-    return World(make_table(), apigateway, api, FixedClock(NOON))
+    return apigateway, api
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
     with mock_aws():
-        yield make_world()
+        yield World(make_table(), *make_api(), FixedClock(NOON))

@@ -9,7 +9,7 @@ import pytest
 
 from admin_cli.console import CliError
 from admin_cli.gateway import Gateway
-from chalicelib.domain import Scope
+from chalicelib.domain import Scope, new_id
 from chalicelib.tenants import keys
 from chalicelib.tenants.directory import DynamoDirectory
 from tests.fakes.values import NOON, a_plan
@@ -95,8 +95,9 @@ def test_what_is_not_there_is_said(world: World) -> None:
             use("ghost")
     with pytest.raises(CliError, match="no client ghost"):
         registry.issue_key("ghost")
-    with pytest.raises(CliError, match="no key key_1"):
-        registry.revoke_key("key_1")
+    key_id = new_id("key")
+    with pytest.raises(CliError, match=f"no key {key_id}"):
+        registry.revoke_key(key_id)
     assert world.records("") == []
 
 
@@ -162,6 +163,14 @@ def test_revoking_twice_keeps_the_first_time(world: World) -> None:
     world.registry().revoke_key(key_id)
     world.clock.advance(3600)
     assert world.registry().revoke_key(key_id).revoked_at == NOON
+
+
+def test_a_secret_given_for_an_id_is_not_repeated(world: World) -> None:
+    create(world.registry())
+    secret = world.registry().issue_key("acme").secret
+    with pytest.raises(CliError) as refused:
+        world.registry().revoke_key(secret)
+    assert secret not in refused.value.message
 
 
 def test_the_gateway_s_plan_is_found_among_many(world: World) -> None:

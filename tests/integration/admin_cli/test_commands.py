@@ -1,0 +1,212 @@
+"""The command line as its users meet it: arguments in; stdout, stderr and exit status out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from moto import mock_aws
+
+from admin_cli.__main__ import run
+from admin_cli.deployment_record import Deployment, write_deployment
+from admin_cli.foundation import apply_foundation
+from chalicelib import aws
+from chalicelib.domain import new_id
+from chalicelib.tenants import keys
+from chalicelib.tenants.directory import DynamoDirectory
+from tests.integration.admin_cli.conftest import make_api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_dynamodb.service_resource import Table
+
+# moto leaves out what it does not know, such as the bucket's policy; none of it is used here.
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse")
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Table]:
+    """The foundation of stage `dev`, with an API deployed on it."""
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        patch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+        patch.setenv("COLUMNS", "80")
+        patch.delenv("AWS_ENDPOINT_URL", raising=False)
+        aws.table.cache_clear()
+        table_name = apply_foundation("dev").TableName
+        _, api = make_api()
+        write_deployment(table_name, Deployment(api, "v1", "https://api.example", "", "", "", ""))
+        apply_foundation("bare")
+        yield aws.table(table_name)
+        aws.table.cache_clear()
+
+
+@dataclass
+class Ended:
+    status: int
+    stdout: str
+    stderr: str
+
+    def json(self) -> Any:
+        assert self.status == 0, self.stderr
+        return json.loads(self.stdout)
+
+
+@dataclass
+class Radgate:
+    """Runs command lines on stage `dev` in this process."""
+
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: str, stage: str = "dev") -> Ended:
+        self.capsys.readouterr()
+        status = run(["--stage", stage, *words])
+        return Ended(status, *self.capsys.readouterr())
+
+    def json(self, *words: str) -> Any:
+        return self("--output", "json", *words).json()
+
+    def create(self, client_id: str, name: str = "Acme Radiology") -> Any:
+        mail = f"it@{client_id}.example"
+        options = ("--name", name, "--email", mail, "--plan", "clinic")
+        return self.json("clients", "create", client_id, *options)
+
+
+@pytest.fixture
+def radgate(stage: Table, capsys: pytest.CaptureFixture[str]) -> Radgate:
+    assert stage.name == "radgate-dev"
+    return Radgate(capsys)
+
+
+def test_clients_create_show_and_list(radgate: Radgate) -> None:
+    made = radgate.create("north")
+    assert (made["id"], made["status"], made["plan"]["name"]) == ("north", "active", "clinic")
+    assert made["usage_plan_id"]
+    assert radgate.json("clients", "show", "north") == made | {"keys": []}
+    assert made in radgate.json("clients", "list")
+
+
+def test_clients_suspend_and_resume(radgate: Radgate) -> None:
+    radgate.create("south")
+    for _ in range(2):
+        assert radgate.json("clients", "suspend", "south")["status"] == "suspended"
+    assert "south is active" in radgate("clients", "resume", "south").stdout
+    assert radgate.json("clients", "show", "south")["status"] == "active"
+
+
+def test_keys_issue_list_and_revoke(radgate: Radgate, stage: Table) -> None:
+    radgate.create("east")
+    options = ("--label", "pacs", "--expires-in", "90d", "--scope", "studies:write", "--test")
+    issued = radgate.json("keys", "issue", "east", *options, "--scope", "studies:read")
+    secret = issued.pop("secret")
+    assert keys.read(secret) == issued["mode"] == "test"
+    assert issued["label"] == "pacs"
+    assert issued["state"] == "active"
+    assert issued["scopes"] == ["studies:read", "studies:write"]
+    assert issued["expires_at"] > issued["created_at"]
+    assert "sha256" not in issued
+    caller = DynamoDirectory(stage).identify(keys.sha256(secret))
+    assert caller is not None
+    assert caller.key.id == issued["id"]
+    assert radgate.json("keys", "list", "east") == [issued]
+    revoked = radgate.json("keys", "revoke", issued["id"])
+    assert revoked["state"] == "revoked"
+    assert radgate.json("keys", "list", "east") == [revoked]
+
+
+def test_a_secret_is_printed_once_alone_on_stdout(radgate: Radgate) -> None:
+    radgate.create("west")
+    issued = radgate("keys", "issue", "west")
+    secret = issued.stdout.strip()
+    assert keys.read(secret) == "live"
+    assert "will not be shown again" in issued.stderr
+    assert secret not in issued.stderr
+    for words in (("keys", "list", "west"), ("clients", "show", "west")):
+        for form in ("table", "json"):
+            assert secret not in radgate("--output", form, *words).stdout
+
+
+def test_tables_fit_80_columns_and_keep_every_id_whole(radgate: Radgate) -> None:
+    long = "z" * 63
+    radgate.create(long, name="The Royal College of Very Long Names of Hospitals and Sons, Ltd.")
+    key = radgate.json("keys", "issue", long, "--label", "the label of this key is long " * 3)
+    for words in (("clients", "list"), ("keys", "list", long), ("plans", "list")):
+        ended = radgate(*words)
+        assert ended.status == 0
+        assert max(len(line.rstrip()) for line in ended.stdout.splitlines()) <= 80
+    assert key["id"] in radgate("keys", "list", long).stdout
+    assert key["id"] in radgate("clients", "show", long).stdout
+
+
+def test_a_name_is_shown_as_it_was_given(radgate: Radgate) -> None:
+    radgate.create("markup", name="[bold]Ümlaut & Söhne[/bold]")
+    assert "[bold]Ümlaut & Söhne[/bold]" in radgate("clients", "show", "markup").stdout
+    assert "[bold]Ümlaut" in radgate("clients", "list").stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("clients", "show", "ghost"),
+        ("clients", "suspend", "ghost"),
+        ("clients", "create", "x", "--name", "X", "--email", "x@x.example", "--plan", "clinic"),
+        ("clients", "create", "ok", "--name", "X", "--email", "x@x.example", "--plan", "gold"),
+        ("keys", "issue", "ghost"),
+        ("keys", "list", "ghost"),
+        ("keys", "revoke", new_id("key")),
+        ("keys", "revoke", "nonsense"),
+        ("plans", "show", "gold"),
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_refusal_is_one_line_on_stderr_and_status_1(
+    radgate: Radgate, words: tuple[str, ...], form: str
+) -> None:
+    ended = radgate("--output", form, *words)
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("radgate: ")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("nonsense",),
+        ("clients", "nonsense"),
+        ("clients", "create", "acme"),
+        ("clients", "show"),
+        ("keys", "issue", "acme", "--expires-in", "soon"),
+        ("keys", "issue", "acme", "--expires-in", "9999w"),
+        ("keys", "issue", "acme", "--scope", "everything"),
+        ("clients", "list", "--output", "json"),
+        ("--output", "xml", "clients", "list"),
+        ("--stage", "Not_A_Stage", "clients", "list"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_one_line_on_stderr_and_status_2(
+    radgate: Radgate, words: tuple[str, ...]
+) -> None:
+    ended = radgate(*words)
+    assert (ended.status, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("radgate: ")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_a_stage_that_is_not_there_or_has_no_api_says_to_deploy(radgate: Radgate) -> None:
+    for stage in ("ghost", "bare"):
+        ended = radgate("clients", "list", stage=stage)
+        assert ended.status == 1
+        assert "deploy" in ended.stderr
+
+
+def test_plans_list_and_show(radgate: Radgate) -> None:
+    plans = radgate.json("plans", "list")
+    assert len(plans) >= 3
+    for plan in plans:
+        assert radgate.json("plans", "show", plan["name"]) == plan
+        shown = radgate("plans", "show", plan["name"]).stdout
+        assert f"{plan['studies']['limit']:,} per {plan['studies']['period']}" in shown

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
+
+from admin_cli.__main__ import explain, run
+from admin_cli.console import Console
+from chalicelib.domain import Client
+from chalicelib.errors import StorageUnavailable
+from tests.fakes.values import a_client
+
+
+def test_json_is_one_document_of_plain_data(capsys: pytest.CaptureFixture[str]) -> None:
+    console, client = Console("local", json=True), a_client(name="Zürich")
+    console.info("working")
+    console.print_json({"client": client, "home": Path("x"), "none": None})
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert Client.model_validate(found["client"]) == client
+    assert (found["home"], found["none"]) == ("x", None)
+    assert found["client"]["created_at"] == "2026-11-18T12:00:00Z"
+    assert "Zürich" in out
+    assert err == "working\n"
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_a_table_folds_instead_of_cutting(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = "0123456789" * 12
+    Console("local").table(("a", "b"), [(text, None), ("[red]x", 3)])
+    out = capsys.readouterr().out
+    assert max(len(line) for line in out.splitlines()) <= columns
+    assert "…" not in out
+    assert "".join(out.split()).count("0123456789") == 12
+    assert "[red]x" in out
+
+
+def test_facts_are_never_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
+    Console("local").facts([("url", "x" * 200), ("longer", None)])
+    assert capsys.readouterr().out == f"url     {'x' * 200}\nlonger  \n"
+
+
+def test_an_aws_error_is_told_without_its_message() -> None:
+    answer = {"Error": {"Code": "AccessDenied", "Message": "not on arn:secret"}}
+    error = ClientError(answer, "GetItem")  # type: ignore[arg-type]
+    assert explain(error) == "AWS refused GetItem: AccessDenied"
+    assert explain(NoCredentialsError()) == "AWS cannot be reached: NoCredentialsError"
+
+
+def test_a_storage_error_is_told_with_what_lies_behind_it() -> None:
+    answer = {"Error": {"Code": "AccessDenied", "Message": ""}}
+    error = StorageUnavailable("The table does not answer.")
+    error.__cause__ = ClientError(answer, "GetItem")  # type: ignore[arg-type]
+    assert explain(error) == "The table does not answer. (AWS refused GetItem: AccessDenied)"
+
+
+def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    assert "clients" in capsys.readouterr().out
