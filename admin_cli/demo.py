@@ -43,7 +43,7 @@ class Progress:
     def __call__(self, text: str) -> None:
         """Print one step."""
         elapsed = f"{time.monotonic() - self._start:6.1f} s  "
-        self._console.print(Text(elapsed, style="dim") + Text(text))
+        self._console.print(Text(elapsed, style="dim") + Text(text), soft_wrap=True)
 
 
 def main() -> int:

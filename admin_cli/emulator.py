@@ -26,7 +26,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 REGION = "eu-central-1"
 START_SECONDS = 60  # 0.5 s when idle; a busy CI machine needs more
 STOP_SECONDS = 90  # writing the state of many studies takes a while
-_LOCAL_CREDENTIALS = {
+LOCAL_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_DEFAULT_REGION": REGION,
@@ -114,7 +114,7 @@ def start(home: Path, port: int = 0, lifeline: int | None = None) -> LocalAws:
         process = subprocess.Popen(  # noqa: S603 - our own module, no shell
             command,
             cwd=PROJECT,
-            env=kept | _LOCAL_CREDENTIALS | {"MINISTACK_REGION": REGION, "PYTHONUNBUFFERED": "1"},
+            env=kept | LOCAL_CREDENTIALS | {"MINISTACK_REGION": REGION, "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -174,7 +174,7 @@ def use_local_endpoint(home: Path | None = None) -> LocalAws:
         name for name in os.environ if name in _FOREIGN or name.startswith("AWS_ENDPOINT")
     ]:
         del os.environ[name]
-    os.environ.update(_LOCAL_CREDENTIALS | {"AWS_ENDPOINT_URL": found.url})
+    os.environ.update(LOCAL_CREDENTIALS | {"AWS_ENDPOINT_URL": found.url})
     return found
 
 

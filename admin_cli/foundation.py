@@ -76,6 +76,7 @@ def apply_foundation(stage: str, tell: Callable[[str], None] = lambda _text: Non
             tell(f"stack {name}: removing what a failed first attempt left")
             client.delete_stack(StackName=name)
             stack = _settled(client, name)
+        good = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
         if stack is None:
             tell(f"stack {name}: creating")
             _submit(client, name, stage, create=True)
@@ -83,8 +84,10 @@ def apply_foundation(stage: str, tell: Callable[[str], None] = lambda _text: Non
             tell(f"stack {name}: updating")
         else:
             tell(f"stack {name}: no changes")
+            # An earlier update failed and was undone; what stands there is what is wanted.
+            good.add("UPDATE_ROLLBACK_COMPLETE")
         stack = _settled(client, name)
-        if stack is None or stack["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+        if stack is None or stack["StackStatus"] not in good:
             raise CliError(f"stack {name}: {_reason(client, name, stack)}")
     except (ClientError, BotoCoreError) as error:
         raise CliError(f"stack {name}: {error}") from error

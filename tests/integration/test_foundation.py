@@ -1,0 +1,195 @@
+"""The foundation stack: safe by its template, applied as often as one likes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from admin_cli import emulator, foundation
+from admin_cli.console import CliError
+from admin_cli.foundation import TEMPLATE, apply_foundation, read_foundation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An empty account, simulated in this process."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", emulator.REGION)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        yield
+
+
+@pytest.mark.usefixtures("account")
+def test_the_first_apply_creates_and_the_second_finds_nothing_to_do() -> None:
+    told: list[str] = []
+    first = apply_foundation("dev", told.append)
+    assert apply_foundation("dev", told.append) == first == read_foundation("dev")
+    assert told == ["stack radgate-dev: creating", "stack radgate-dev: no changes"]
+    assert first.TableName == "radgate-dev"
+    assert (first.region, first.partition) == (emulator.REGION, "aws")
+    assert first.BucketName == f"radgate-dev-{first.account}-{emulator.REGION}"
+
+
+@pytest.mark.usefixtures("account")
+def test_a_changed_template_updates_the_stack_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = apply_foundation("dev")
+    changed = tmp_path / "foundation.yaml"
+    text = TEMPLATE.read_text(encoding="utf-8")
+    assert "VisibilityTimeout: 360" in text
+    changed.write_text(text.replace("VisibilityTimeout: 360", "VisibilityTimeout: 361"))
+    monkeypatch.setattr(foundation, "TEMPLATE", changed)
+    told: list[str] = []
+    assert apply_foundation("dev", told.append) == before
+    assert told == ["stack radgate-dev: updating"]
+    attributes = boto3.client("sqs").get_queue_attributes(
+        QueueUrl=before.QueueUrl, AttributeNames=["VisibilityTimeout"]
+    )
+    assert attributes["Attributes"]["VisibilityTimeout"] == "361"
+
+
+@pytest.mark.usefixtures("account")
+def test_stages_share_nothing() -> None:
+    first, second = apply_foundation("dev"), apply_foundation("prod")
+    assert not set(first.model_dump().values()) & set(second.model_dump().values())
+
+
+@pytest.mark.usefixtures("account")
+def test_a_stage_that_was_never_deployed_is_named() -> None:
+    with pytest.raises(CliError, match="stack radgate-dev does not exist"):
+        read_foundation("dev")
+
+
+@pytest.mark.usefixtures("account")
+def test_a_stack_that_is_not_ours_is_told_by_its_missing_outputs() -> None:
+    boto3.client("cloudformation").create_stack(
+        StackName="radgate-dev",
+        TemplateBody="Resources: {Q: {Type: AWS::SQS::Queue}}",
+    )
+    with pytest.raises(CliError, match="lacks the outputs BucketName"):
+        read_foundation("dev")
+
+
+def resources() -> dict[str, Any]:
+    """The template's resources; neither simulation creates all of what stands in them."""
+    document, problems = import_module("cfnlint.decode").decode(str(TEMPLATE))
+    assert not problems
+    return dict(document["Resources"])
+
+
+def test_the_bucket_is_closed_encrypted_and_forgets() -> None:
+    bucket = resources()["Bucket"]["Properties"]
+    blocked = bucket["PublicAccessBlockConfiguration"]
+    assert blocked == dict.fromkeys(blocked, True)
+    assert len(blocked) == 4
+    rules = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rules[0]["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
+    lifecycle = bucket["LifecycleConfiguration"]["Rules"]
+    expiry = {rule["Prefix"]: rule["ExpirationInDays"] for rule in lifecycle if "Prefix" in rule}
+    assert expiry == {"clients/": 30, "uploads/": 1}
+    assert any("AbortIncompleteMultipartUpload" in rule for rule in lifecycle)
+    statement = resources()["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"][0]
+    assert statement["Effect"] == "Deny"
+    assert statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert len(statement["Resource"]) == 2  # the bucket and what is in it
+
+
+def test_the_table_is_encrypted_restorable_and_protected() -> None:
+    table = resources()["Table"]["Properties"]
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["SSESpecification"] == {"SSEEnabled": True}
+    expiry = {"AttributeName": "expires_at_epoch", "Enabled": True}
+    assert table["TimeToLiveSpecification"] == expiry
+    assert table["DeletionProtectionEnabled"] == {"Fn::If": ["HoldsData", True, False]}
+
+
+def test_what_holds_data_outlives_its_stack() -> None:
+    for name in ("Table", "Bucket"):
+        holder = resources()[name]
+        assert holder["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert holder["UpdateReplacePolicy"] == "Retain"
+
+
+def test_the_template_is_clean() -> None:
+    lint = Path(sys.executable).with_name("cfn-lint")
+    done = subprocess.run([lint, TEMPLATE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.fixture
+def local_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The local AWS, with this process pointed at it."""
+    for name in ("AWS_ENDPOINT_URL", *emulator.LOCAL_CREDENTIALS):
+        monkeypatch.setenv(name, "put back after the test")
+    emulator.start(tmp_path)
+    try:
+        emulator.use_local_endpoint(tmp_path)
+        yield
+    finally:
+        emulator.stop(tmp_path)
+
+
+@pytest.mark.usefixtures("local_aws")
+def test_the_local_aws_applies_it_too() -> None:
+    told: list[str] = []
+    assert apply_foundation("local", told.append) == apply_foundation("local", told.append)
+    assert told[-1] == "stack radgate-local: no changes"
+    table = boto3.client("dynamodb").describe_table(TableName=read_foundation("local").TableName)
+    # The relaxed condition: a test's table may be deleted.
+    assert not table["Table"]["DeletionProtectionEnabled"]
+
+
+NEVER_DONE = """
+Resources:
+  Handle: {Type: "AWS::CloudFormation::WaitConditionHandle"}
+  Odd: {Type: "AWS::CloudFormation::WaitCondition", Properties: {Handle: !Ref Handle, Timeout: 1}}
+"""
+
+
+@pytest.mark.usefixtures("local_aws")
+def test_a_failed_first_attempt_is_told_and_cleared_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed_with(NEVER_DONE, tmp_path, monkeypatch, reason="ROLLBACK_COMPLETE: Odd: ")
+    told: list[str] = []
+    assert apply_foundation("local", told.append).TableName == "radgate-local"
+    assert told == [
+        "stack radgate-local: removing what a failed first attempt left",
+        "stack radgate-local: creating",
+    ]
+
+
+@pytest.mark.usefixtures("local_aws")
+def test_a_failed_update_is_undone_and_does_not_stand_in_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = apply_foundation("local")
+    added = NEVER_DONE.replace("Resources:", "")
+    text = TEMPLATE.read_text(encoding="utf-8").replace("Resources:\n", f"Resources:\n{added}", 1)
+    failed_with(text, tmp_path, monkeypatch, reason="UPDATE_ROLLBACK_COMPLETE: Odd: ")
+    assert apply_foundation("local") == before
+
+
+def failed_with(
+    template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    path = tmp_path / "failing.yaml"
+    path.write_text(template, encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(foundation, "TEMPLATE", path)
+        with pytest.raises(CliError, match=reason) as caught:
+            apply_foundation("local")
+    assert "\n" not in caught.value.message
