@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - pydantic reads the annotation at run time
 from enum import StrEnum
@@ -11,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 from ulid import ULID
 
 NO_FINDING = "No finding"
-PDF_MEDIA_TYPE = "application/pdf"
+REPORT_NAME = "report.pdf"
 
 ClientId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$")]
 Mode = Literal["live", "test"]
@@ -193,22 +194,30 @@ class ModelRef(Value):
 
 
 class LabelFacts(Value):
-    """What is known of one label of a pack: AUROC with its 95 % interval on a named data set."""
+    """What is known of one label of a pack: AUROC with its 95 % interval on a named data set.
+
+    None where a figure is unknown; `dataset` then says why.
+    """
 
     label: str
     threshold: float
-    auroc: float
-    auroc_low: float
-    auroc_high: float
+    auroc: float | None = None
+    auroc_low: float | None = None
+    auroc_high: float | None = None
     dataset: str
 
 
 class ModelFacts(Value):
-    """An installed pack as `GET /models` tells it."""
+    """An installed pack as `GET /models` tells it.
+
+    `scale`: whether the numbers of its findings are calibrated probabilities, or a decision scale
+    that is cut at the operating point and is the chance of nothing.
+    """
 
     ref: ModelRef
     architecture: str
     licence: str
+    scale: Literal["probability", "decision"] = "probability"
     labels: tuple[LabelFacts, ...]
 
 
@@ -235,11 +244,22 @@ class StudyStatus(StrEnum):
 
 
 class Link(Value):
-    """A signed link to a report. Whoever holds it can read the report until `expires_at`."""
+    """A signed link to a document. Whoever holds it can read the document until `expires_at`."""
 
     url: str
     expires_at: AwareDatetime
-    media_type: str = PDF_MEDIA_TYPE
+    media_type: str
+
+
+class HeatmapLink(Link):
+    """A signed link to the heatmap of one positive finding: a PNG to lay over the radiograph."""
+
+    label: str
+
+
+def heatmap_name(label: str) -> str:
+    """Return the name of a label's heatmap among a study's documents."""
+    return f"heatmap-{re.sub('[^a-z0-9]+', '-', label.lower()).strip('-')}.png"
 
 
 class Study(Value):
@@ -255,6 +275,7 @@ class Study(Value):
     image: ImageInfo | None = None
     quality: Quality | None = None
     report: Link | None = None
+    heatmaps: tuple[HeatmapLink, ...] = ()
     mode: Mode = "live"
     error: dict[str, str | int] | None = None
 

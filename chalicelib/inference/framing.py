@@ -13,6 +13,7 @@ from torch.nn import functional
 from chalicelib.domain import ImageInfo, Radiograph
 from chalicelib.errors import ModelUnavailable
 from chalicelib.inference.networks import standardise
+from chalicelib.inference.resampling import gaussian_bilinear
 
 if TYPE_CHECKING:
     from chalicelib.inference.manifest import InputContract, Preprocessing
@@ -34,8 +35,10 @@ def grey(radiograph: Radiograph) -> Tensor:
     )
 
 
-def square(image: Tensor, framing: str, size: int) -> tuple[Tensor, Box]:
-    """Bring (N, 1, H, W) to (N, 1, size, size); `framing` as in `manifest.Preprocessing`.
+def square(
+    image: Tensor, framing: str, size: int, resize: str = "antialiased-bilinear"
+) -> tuple[Tensor, Box]:
+    """Bring (N, 1, H, W) to (N, 1, size, size); `framing`, `resize` as in `manifest.Preprocessing`.
 
     The box is the part of the image that the square shows: left, top, right, bottom in its pixels;
     with `pad` it reaches beyond.
@@ -44,7 +47,8 @@ def square(image: Tensor, framing: str, size: int) -> tuple[Tensor, Box]:
     left, top, right, bottom = 0, 0, width, height
     if framing == "crop":
         side = min(height, width)
-        left, top = (width - side) // 2, (height - side) // 2
+        # As torchxrayvision has it, which matters when an odd side is cut from an even one.
+        left, top = width // 2 - side // 2, height // 2 - side // 2
         right, bottom = left + side, top + side
         image = image[:, :, top:bottom, left:right]
     elif framing == "pad":
@@ -52,7 +56,9 @@ def square(image: Tensor, framing: str, size: int) -> tuple[Tensor, Box]:
         left, top = -((side - width) // 2), -((side - height) // 2)
         right, bottom = left + side, top + side
         image = functional.pad(image, (-left, right - width, -top, bottom - height))
-    if image.shape[2:] != (size, size):
+    if resize == "gaussian-bilinear":
+        image = gaussian_bilinear(image, size)
+    elif image.shape[2:] != (size, size):
         image = functional.interpolate(
             image, (size, size), mode="bilinear", align_corners=False, antialias=True
         )
@@ -61,7 +67,11 @@ def square(image: Tensor, framing: str, size: int) -> tuple[Tensor, Box]:
 
 def frame(radiograph: Radiograph, how: Preprocessing, wanted: InputContract) -> tuple[Tensor, Box]:
     """Return the network's input, (1, 1, size, size), and the box of the radiograph it shows."""
-    image, box = square(grey(radiograph), how.framing, wanted.size)
+    image = grey(radiograph)
+    if wanted.range == "minus-1024-to-1024":
+        image = image * (2048 / 255) - 1024
+        return square(image, how.framing, wanted.size, how.resize)
+    image, box = square(image, how.framing, wanted.size, how.resize)
     return standardise(image), box
 
 

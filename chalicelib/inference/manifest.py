@@ -35,12 +35,13 @@ class FileFacts(Value):
 class InputContract(Value):
     """What the network takes: float32, (1, `channels`, `size`, `size`).
 
-    `range` standardised: each image has mean 0 and deviation 1.
+    `range` standardised: each image has mean 0 and deviation 1. minus-1024-to-1024: black is -1024
+    and white is 1024, before the image is resized.
     """
 
     size: int = Field(ge=32, le=1024)
     channels: Literal[1] = 1
-    range: Literal["standardised"] = "standardised"
+    range: Literal["standardised", "minus-1024-to-1024"] = "standardised"
 
 
 class Preprocessing(Value):
@@ -48,12 +49,13 @@ class Preprocessing(Value):
 
     `framing`: what is done when it is not square. `stretch` takes the whole image, `crop` the
     centre of the long side, `pad` adds black to the short side. `resize`: bilinear with
-    antialiasing. `windowing`: grey values as the decoder left them (for DICOM after modality and
-    VOI look-up, with MONOCHROME1 inverted), divided by the largest possible value.
+    antialiasing, either by PyTorch's rule or by scikit-image's (`resampling`). `windowing`: grey
+    values as the decoder left them (for DICOM after modality and VOI look-up, with MONOCHROME1
+    inverted), divided by the largest possible value.
     """
 
     framing: Literal["stretch", "crop", "pad"]
-    resize: Literal["antialiased-bilinear"] = "antialiased-bilinear"
+    resize: Literal["antialiased-bilinear", "gaussian-bilinear"] = "antialiased-bilinear"
     windowing: Literal["as-decoded"] = "as-decoded"
 
 
@@ -62,21 +64,38 @@ class LabelClaim(Value):
 
     The calibrated probability is sigmoid(`slope` * logit + `intercept`); at or above `threshold`,
     the operating point, a finding is positive. `prevalence` is the share of positives for which
-    the calibration holds. AUROC with its 95 % interval on `dataset`.
+    the calibration holds, None where nothing was calibrated. AUROC on `dataset` with its 95 %
+    interval, each None where nobody published it; then `dataset` says so.
+
+    `pivot`: only on a decision scale, where it is what the sigmoid has at the operating point. The
+    scale is bent linearly on both sides of it, so that the pivot becomes 0.5 (`scale.score`).
     """
 
     name: Label
     slope: Annotated[FiniteFloat, Field(gt=0)]
     intercept: FiniteFloat
     threshold: Unit
-    prevalence: Unit
-    auroc: Unit
-    auroc_low: Unit
-    auroc_high: Unit
+    pivot: Annotated[FiniteFloat, Field(gt=0, lt=1)] | None = None
+    prevalence: Unit | None = None
+    auroc: Unit | None = None
+    auroc_low: Unit | None = None
+    auroc_high: Unit | None = None
     dataset: str = Field(min_length=1, max_length=300)
     caution: str = Field(
         default="", max_length=300, description="Why this label is weak; empty when it is not."
     )
+
+
+class Source(Value):
+    """Where the weights came from: a file that was fetched and converted.
+
+    `trust` pinned: its SHA-256 was known beforehand. first-use: it was unknown, and is recorded.
+    """
+
+    url: str = Field(min_length=1, max_length=1000)
+    bytes: int = Field(ge=1)
+    sha256: Sha256
+    trust: Literal["pinned", "first-use"]
 
 
 class Golden(Value):
@@ -88,25 +107,34 @@ class Golden(Value):
 
 
 class Manifest(Value):
-    """All that a pack claims. `untrained` names outputs of the architecture that mean nothing."""
+    """All that a pack claims.
+
+    `scale` says what a finding's number is: a calibrated probability, or a decision scale, which
+    orders images and is cut at the operating point but is the chance of nothing. `untrained` names
+    outputs of the original network that mean nothing and were left out.
+    """
 
     format: Literal[1]
     name: Name
     version: Version
     architecture: Name
     labels: tuple[LabelClaim, ...] = Field(min_length=1, max_length=64)
+    scale: Literal["probability", "decision"] = "probability"
     untrained: tuple[Label, ...] = ()
     input: InputContract
     preprocessing: Preprocessing
     licence: str = Field(min_length=1, max_length=200)
     files: dict[FileName, FileFacts] = Field(min_length=2, max_length=16)
     golden: Golden
+    source: Source | None = None
 
     @model_validator(mode="after")
     def _hold_together(self) -> Self:
         names = [label.name for label in self.labels]
         if len(set(names)) != len(names):
             raise ValueError("a label is named twice")
+        if any((label.pivot is None) == (self.scale == "decision") for label in self.labels):
+            raise ValueError("labels have a pivot on the decision scale, and only there")
         if len(self.golden.probabilities) != len(names):
             raise ValueError("the golden answer has another number of labels")
         if WEIGHTS not in self.files:

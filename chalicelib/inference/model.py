@@ -19,6 +19,7 @@ from chalicelib.inference.framing import Box, frame, read_pgm
 from chalicelib.inference.manifest import WEIGHTS
 from chalicelib.inference.networks import build
 from chalicelib.inference.packs import Pack, read_file, verify_pack
+from chalicelib.inference.scale import score
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,8 +54,7 @@ class Model:
         for claim, logit, cam in zip(manifest.labels, logits, output.cams[0], strict=True):
             if not math.isfinite(logit):
                 raise ModelUnavailable("the network's answer is not a number")
-            score = torch.sigmoid(torch.tensor(claim.slope * logit + claim.intercept))
-            probability = float(score)
+            probability = score(claim, logit)
             positive = probability >= claim.threshold
             findings.append(
                 Finding(

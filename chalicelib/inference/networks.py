@@ -15,23 +15,14 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from chalicelib.errors import ModelUnavailable
+from chalicelib.inference.densenet import DenseNet121, FusedDenseNet121
+from chalicelib.inference.output import Output as Output  # noqa: PLC0414 - named here by users
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
 Module = TypeVar("Module", bound=nn.Module)
-
-
-class Output(NamedTuple):
-    """What a network answers for a batch of N images and L labels.
-
-    logits: float32, (N, L), unbounded. cams: float32, (N, L, h, w), unbounded; the mean of a map
-    plus the label's bias is its logit.
-    """
-
-    logits: Tensor
-    cams: Tensor
 
 
 class Stage(NamedTuple):
@@ -180,7 +171,10 @@ class Network(Protocol):
         """Answer a batch."""
 
 
-_ARCHITECTURES: Mapping[str, Callable[[int], nn.Module]] = {"efficientnet-lite0": EfficientNetLite0}
+_ARCHITECTURES: Mapping[str, Callable[[int], nn.Module]] = {
+    "densenet121": DenseNet121,
+    "efficientnet-lite0": EfficientNetLite0,
+}
 
 
 def channels_last(network: Module) -> Module:
@@ -205,6 +199,8 @@ def build(architecture: str, labels: int, tensors: Mapping[str, Tensor]) -> Netw
     except RuntimeError as error:
         raise ModelUnavailable(f"the weights are not those of {architecture!r}") from error
     network.eval().requires_grad_(requires_grad=False)
+    if isinstance(network, DenseNet121):
+        return FusedDenseNet121(network)
     for module in network.modules():
         if isinstance(module, ConvNorm):
             module.fold()

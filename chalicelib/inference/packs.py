@@ -42,6 +42,7 @@ class Pack:
             ref=self.ref,
             architecture=self.manifest.architecture,
             licence=self.manifest.licence,
+            scale=self.manifest.scale,
             labels=tuple(
                 LabelFacts(
                     label=claim.name,

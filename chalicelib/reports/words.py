@@ -108,21 +108,25 @@ def shortened(sha256: str) -> str:
 
 
 def auroc(facts: LabelFacts | None) -> str:
-    """Return a label's AUROC with its 95 % interval."""
-    if facts is None:
+    """Return a label's AUROC with its 95 % interval, as far as they are known."""
+    if facts is None or facts.auroc is None:
         return "not measured"
+    if facts.auroc_low is None or facts.auroc_high is None:
+        return f"{facts.auroc:.2f}"
     return f"{facts.auroc:.2f} ({facts.auroc_low:.2f}\N{EN DASH}{facts.auroc_high:.2f})"
 
 
 def measured(model: ModelFacts) -> str:
     """Return on what the AUROC of the pack's labels was measured, and the value of a lone one."""
-    if not model.labels:
+    known = {facts: facts.auroc for facts in model.labels if facts.auroc is not None}
+    if not known:
         return "not measured"
-    datasets = ", ".join(dict.fromkeys(facts.dataset for facts in model.labels))
+    datasets = ", ".join(dict.fromkeys(facts.dataset for facts in known))
     if len(model.labels) == 1:
         return f"{auroc(model.labels[0])} on {datasets}"
-    low, high = (pick(facts.auroc for facts in model.labels) for pick in (min, max))
-    return f"{low:.2f} to {high:.2f} over {len(model.labels)} labels, on {datasets}"
+    low, high = min(known.values()), max(known.values())
+    some = f"{len(known)} of " if len(known) < len(model.labels) else ""
+    return f"{low:.2f} to {high:.2f} over {some}{len(model.labels)} labels, on {datasets}"
 
 
 def mode(mode: Mode) -> str:
