@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import httpx
@@ -41,7 +41,7 @@ class State:
     aws_url: str
     api_url: str
     client_id: str
-    api_key: str
+    api_key: str = field(repr=False)
 
 
 def read_state(home: Path) -> State | None:

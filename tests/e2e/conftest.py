@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ class Stack:
     api_url: str
     aws_url: str
     client_id: str
-    api_key: str
+    api_key: str = field(repr=False)
     pid: int
 
 
