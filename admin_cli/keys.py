@@ -86,10 +86,7 @@ def list_keys(
     else:
         console.table(
             ("id", "hint", "label", "state", "expires"),
-            (
-                (key.id, key.hint, key.label, state_of(key), f"{key.expires_at or 'never':.10}")
-                for key in keys
-            ),
+            ((key.id, key.hint, key.label, state_of(key), _date(key.expires_at)) for key in keys),
         )
 
 
@@ -115,6 +112,10 @@ def state_of(key: ApiKey) -> str:
     if key.gateway_key_id is None:
         return "unfinished"
     return "expired" if is_expired(key, datetime.now(UTC)) else "active"
+
+
+def _date(moment: datetime | None) -> str:
+    return "never" if moment is None else f"{moment:%Y-%m-%d}"
 
 
 def key_view(key: ApiKey) -> dict[str, object]:

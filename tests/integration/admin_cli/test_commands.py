@@ -111,6 +111,9 @@ def test_keys_issue_list_and_revoke(radgate: Radgate, stage: Table) -> None:
     assert caller is not None
     assert caller.key.id == issued["id"]
     assert radgate.json("keys", "list", "east") == [issued]
+    [row] = [line for line in radgate("keys", "list", "east").stdout.splitlines() if "key_" in line]
+    expiry = issued["expires_at"][:10]
+    assert row.split() == [issued["id"], issued["hint"], "pacs", "active", expiry]
     revoked = radgate.json("keys", "revoke", issued["id"])
     assert revoked["state"] == "revoked"
     assert radgate.json("keys", "list", "east") == [revoked]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from chalicelib.domain import Link, Quota, Study, StudyStatus, new_id
+from chalicelib.domain import HeatmapLink, Link, Quota, Study, StudyStatus, new_id
 from chalicelib.errors import InvalidRequest, NotFound, QuotaExceeded
 from chalicelib.tenants import records
 from chalicelib.tenants.directory import DynamoDirectory
@@ -113,11 +113,17 @@ def test_a_study_is_read_as_it_was_stored(tenants: Tenants) -> None:
     assert tenants.studies.get("acme", study.id) == study
 
 
-def test_a_link_is_never_stored(tenants: Tenants) -> None:
-    link = Link(url="https://bucket.example/report.pdf?signature", expires_at=NOON)
-    study = a_study(report=link)
-    tenants.studies.add(a_caller(), study)
-    assert tenants.studies.get("acme", study.id) == study.model_copy(update={"report": None})
+def test_links_are_never_stored(tenants: Tenants) -> None:
+    signed: dict[str, Any] = {"url": "https://bucket.example/x?signature", "expires_at": NOON}
+    plain = a_study()
+    linked = plain.model_copy(
+        update={
+            "report": Link(**signed, media_type="application/pdf"),
+            "heatmaps": (HeatmapLink(**signed, media_type="image/png", label="Edema"),),
+        }
+    )
+    tenants.studies.add(a_caller(), linked)
+    assert tenants.studies.get("acme", plain.id) == plain
 
 
 @pytest.mark.parametrize("client_id", ["other", "acm", "acme-2", "nobody"])
