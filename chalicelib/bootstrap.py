@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from chalicelib.settings import settings
 
 if TYPE_CHECKING:
-    from chalicelib.ports import Classifier, Directory, Ledger, ReportStore, StudyStore
+    from chalicelib.ports import Classifier, Directory, DocumentStore, Ledger, StudyStore
     from chalicelib.services.account import AccountService
     from chalicelib.services.analysis import AnalysisService
     from chalicelib.services.identity import IdentityService
@@ -46,7 +46,7 @@ def studies() -> StudyService:
     """Return what reads studies."""
     from chalicelib.services.studies import StudyService
 
-    return StudyService(study_store(), report_store())
+    return StudyService(study_store(), document_store())
 
 
 @cache
@@ -70,7 +70,7 @@ def analysis() -> AnalysisService:
         gate=ChestGate.load(settings().model_dir),
         classifier=classifier(),
         writer=PdfReportWriter(),
-        reports=report_store(),
+        documents=document_store(),
         studies=study_store(),
         ledger=ledger(),
         clock=now,
@@ -113,9 +113,9 @@ def study_store() -> StudyStore:
 
 
 @cache
-def report_store() -> ReportStore:
-    """Return the store of reports."""
+def document_store() -> DocumentStore:
+    """Return the store of reports and heatmaps."""
     from chalicelib.aws import s3
-    from chalicelib.reports.store import S3ReportStore
+    from chalicelib.reports.store import S3DocumentStore
 
-    return S3ReportStore(s3(), settings().bucket, now)
+    return S3DocumentStore(s3(), settings().bucket, now)

@@ -223,7 +223,7 @@ class ModelFacts(Value):
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A pack's answer: all findings in the pack's order, a heatmap for each that has one."""
+    """A pack's answer: all findings in the pack's order, a heatmap for every positive one."""
 
     model: ModelRef
     findings: tuple[Finding, ...]

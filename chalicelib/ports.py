@@ -65,7 +65,7 @@ class Classifier(Protocol):
 
 
 class ReportWriter(Protocol):
-    """Turns a study into a document."""
+    """Turns a study into the documents that its client gets."""
 
     def write(
         self,
@@ -79,21 +79,24 @@ class ReportWriter(Protocol):
         The study must have its findings, quality and times. Raises ValueError without findings.
         """
 
+    def paint(self, radiograph: Radiograph, heatmap: Heatmap) -> bytes:
+        """Return a heatmap as the bytes of a PNG file to lay over the radiograph."""
 
-class ReportStore(Protocol):
-    """Keeps reports, each under its client's own prefix.
 
-    Every method raises NotFound for an id that cannot have been given out.
+class DocumentStore(Protocol):
+    """Keeps a study's documents, each under its client's own prefix, each by its name.
+
+    Every method raises NotFound for an id or a name that cannot have been given out.
     """
 
-    def put(self, client_id: str, study_id: str, pdf: bytes) -> None:
-        """Store a report; storing it again replaces it. Raises StorageUnavailable."""
+    def put(self, client_id: str, study_id: str, name: str, body: bytes) -> None:
+        """Store a document; storing it again replaces it. Raises StorageUnavailable."""
 
-    def link(self, client_id: str, study_id: str) -> Link:
+    def link(self, client_id: str, study_id: str, name: str) -> Link:
         """Return a freshly signed link, valid for 15 minutes. Raises StorageUnavailable."""
 
-    def delete(self, client_id: str, study_id: str) -> None:
-        """Erase a report; one that is not there is no error. Raises StorageUnavailable."""
+    def delete(self, client_id: str, study_id: str, name: str) -> None:
+        """Erase a document; one that is not there is no error. Raises StorageUnavailable."""
 
 
 class StudyStore(Protocol):

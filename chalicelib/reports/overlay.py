@@ -91,6 +91,14 @@ def overlay(
     return _outlined(image, heat) if outline else image
 
 
+def heat_layer(heatmap: Heatmap, original: Size, size: Size) -> Image.Image:
+    """Return the heat alone, mode ``RGBA``: transparent where there is none."""
+    heat = place(heatmap, original, size)
+    layer = _coloured(heat)
+    layer.putalpha(heat.point(_alpha(1.0)))
+    return layer
+
+
 def colour_scale(size: Size, strength: float) -> Image.Image:
     """Return the colours of the heat from none to most, over the mid-grey of a lung."""
     ramp = Image.linear_gradient("L").rotate(90).resize(size)

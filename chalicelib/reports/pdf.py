@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chalicelib.reports import findings, sections, words
+from chalicelib.reports import findings, layer, sections, words
 from chalicelib.reports.page import Page
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ _PICTURES_MAX, _PICTURES_MIN = 100.0, 74.0
 
 
 class PdfReportWriter:
-    """Writes reports as PDF; the same study gives the same bytes."""
+    """Writes reports as PDF and heatmaps as PNG; the same study gives the same bytes."""
 
     def write(
         self,
@@ -58,6 +58,10 @@ class PdfReportWriter:
             sections.guide(page, bottom + sections.FACTS + gap)
         sections.footer(page, study)
         return page.file()
+
+    def paint(self, radiograph: Radiograph, heatmap: Heatmap) -> bytes:
+        """Return a PNG to lay over the radiograph: transparent where there is no heat."""
+        return layer.png(radiograph, heatmap)
 
 
 def _shown(study: Study, order: tuple[Finding, ...]) -> Finding:

@@ -1,4 +1,4 @@
-"""Hides how S3 keeps reports: object names, encryption, and links that expire."""
+"""Hides how S3 keeps a study's documents: object names, encryption, and links that expire."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from chalicelib.domain import PDF_MEDIA_TYPE, ClientId, Link
+from chalicelib.domain import ClientId, Link
 from chalicelib.errors import NotFound, StorageUnavailable
 
 if TYPE_CHECKING:
@@ -22,28 +22,38 @@ if TYPE_CHECKING:
 
 LINK_SECONDS = 900
 
+MEDIA_TYPES = {"pdf": "application/pdf", "png": "image/png"}
+
 _log = logging.getLogger(__name__)
 _client_id = TypeAdapter[str](ClientId)
 _study_id = TypeAdapter[str](
     Annotated[str, StringConstraints(pattern=r"^st_[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
 )
+_name = TypeAdapter[str](
+    Annotated[str, StringConstraints(pattern=r"^(report\.pdf|heatmap-[a-z0-9-]{1,80}\.png)$")]
+)
 
 
-def report_name(client_id: str, study_id: str) -> str:
-    """Return the name of a report's object, under the client's own prefix.
+def object_name(client_id: str, study_id: str, name: str) -> str:
+    """Return the name of a document's object, under the client's own prefix.
 
-    Raises NotFound when either id cannot have been given out: an id with a slash in it
+    Raises NotFound when an id or the name cannot have been given out: one with a slash in it
     would otherwise name an object of another client.
     """
     try:
         client, study = _client_id.validate_python(client_id), _study_id.validate_python(study_id)
+        return f"clients/{client}/studies/{study}/{_name.validate_python(name)}"
     except ValidationError:
         raise NotFound("There is no such report.") from None
-    return f"clients/{client}/studies/{study}/report.pdf"
 
 
-class S3ReportStore:
-    """Keeps reports in one bucket; every call is safe to repeat."""
+def media_type(name: str) -> str:
+    """Return the media type of a document by its name, which `object_name` has accepted."""
+    return MEDIA_TYPES[name.rpartition(".")[2]]
+
+
+class S3DocumentStore:
+    """Keeps documents in one bucket; every call is safe to repeat."""
 
     def __init__(self, client: S3Client, bucket: str, now: Clock) -> None:
         """`client` must sign with s3v4; `now` tells when links expire."""
@@ -51,49 +61,50 @@ class S3ReportStore:
         self._bucket = bucket
         self._now = now
 
-    def put(self, client_id: str, study_id: str, pdf: bytes) -> None:
-        """Store a report, encrypted; storing it again replaces it.
+    def put(self, client_id: str, study_id: str, name: str, body: bytes) -> None:
+        """Store a document, encrypted; storing it again replaces it.
 
-        Raises NotFound for ids that were never given out, StorageUnavailable.
+        Raises NotFound for what was never given out, StorageUnavailable.
         """
-        name = report_name(client_id, study_id)
+        key = object_name(client_id, study_id, name)
         with _translated("put"):
             self._client.put_object(
                 Bucket=self._bucket,
-                Key=name,
-                Body=pdf,
-                ContentType=PDF_MEDIA_TYPE,
-                ContentDisposition=f'inline; filename="{study_id}.pdf"',
+                Key=key,
+                Body=body,
+                ContentType=media_type(name),
+                ContentDisposition=f'inline; filename="{study_id}-{name}"',
                 # A browser's cache would outlive the link and the erasure.
                 CacheControl="private, no-store",
                 ServerSideEncryption="AES256",
             )
 
-    def link(self, client_id: str, study_id: str) -> Link:
+    def link(self, client_id: str, study_id: str, name: str) -> Link:
         """Return a freshly signed link, valid for 15 minutes; S3 is not asked.
 
-        Raises NotFound for ids that were never given out, StorageUnavailable when there are
-        no credentials to sign with.
+        Raises NotFound for what was never given out, StorageUnavailable when there are no
+        credentials to sign with.
         """
-        name = report_name(client_id, study_id)
+        key = object_name(client_id, study_id, name)
         # Signatures count whole seconds: rounded down, the time told is never too late.
         signed = self._now().replace(microsecond=0)
         with _translated("link"):
             url = self._client.generate_presigned_url(
                 "get_object",
-                Params={"Bucket": self._bucket, "Key": name},
+                Params={"Bucket": self._bucket, "Key": key},
                 ExpiresIn=LINK_SECONDS,
             )
-        return Link(url=url, expires_at=signed + timedelta(seconds=LINK_SECONDS))
+        expires_at = signed + timedelta(seconds=LINK_SECONDS)
+        return Link(url=url, expires_at=expires_at, media_type=media_type(name))
 
-    def delete(self, client_id: str, study_id: str) -> None:
-        """Erase a report; one that is not there is no error.
+    def delete(self, client_id: str, study_id: str, name: str) -> None:
+        """Erase a document; one that is not there is no error.
 
-        Raises NotFound for ids that were never given out, StorageUnavailable.
+        Raises NotFound for what was never given out, StorageUnavailable.
         """
-        name = report_name(client_id, study_id)
+        key = object_name(client_id, study_id, name)
         with _translated("delete"):
-            self._client.delete_object(Bucket=self._bucket, Key=name)
+            self._client.delete_object(Bucket=self._bucket, Key=key)
 
 
 @contextmanager
@@ -106,8 +117,8 @@ def _translated(action: str) -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        _log.warning("report store: %s failed: %s", action, error.response["Error"].get("Code"))
+        _log.warning("document store: %s failed: %s", action, error.response["Error"].get("Code"))
         raise StorageUnavailable("The report storage does not answer.") from None
     except BotoCoreError as error:
-        _log.warning("report store: %s failed: %s", action, type(error).__name__)
+        _log.warning("document store: %s failed: %s", action, type(error).__name__)
         raise StorageUnavailable("The report storage does not answer.") from None

@@ -5,18 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.domain import Study, StudyStatus, leading_label, new_id
+from chalicelib.domain import (
+    REPORT_NAME,
+    Study,
+    StudyStatus,
+    heatmap_name,
+    leading_label,
+    new_id,
+)
 from chalicelib.errors import NotAChestXray, QuotaExceeded
+from chalicelib.services.links import with_links
 
 if TYPE_CHECKING:
-    from chalicelib.domain import Caller, Quality, Radiograph
+    from chalicelib.domain import Caller, Prediction, Quality, Radiograph
     from chalicelib.ports import (
         Classifier,
         Clock,
         Decoder,
+        DocumentStore,
         Gate,
         Ledger,
-        ReportStore,
         ReportWriter,
         StudyStore,
     )
@@ -31,13 +39,13 @@ class AnalysisService:
     gate: Gate
     classifier: Classifier
     writer: ReportWriter
-    reports: ReportStore
+    documents: DocumentStore
     studies: StudyStore
     ledger: Ledger
     clock: Clock
 
     def analyse(self, caller: Caller, body: bytes, stopwatch: Stopwatch) -> Study:
-        """Return the stored study with a fresh link to its report.
+        """Return the stored study with fresh links to its report and heatmaps.
 
         The laps `decode`, `gate`, `predict`, `report` and `store` go to `stopwatch`.
         Raises what the ports raise, NotAChestXray, or QuotaExceeded; in each of these cases
@@ -64,11 +72,20 @@ class AnalysisService:
             mode=caller.key.mode,
         )
         with stopwatch.lap("report"):
-            pdf = self.writer.write(study, radiograph, prediction.heatmaps, self.classifier.facts())
+            files = self._write(study, radiograph, prediction)
         with stopwatch.lap("store"):
-            self._store(caller, study, pdf)
-            link = self.reports.link(caller.client.id, study.id)
-        return study.model_copy(update={"report": link})
+            self._store(caller, study, files)
+            return with_links(study, self.documents, caller.client.id)
+
+    def _write(
+        self, study: Study, radiograph: Radiograph, prediction: Prediction
+    ) -> dict[str, bytes]:
+        """Return the study's documents by name."""
+        facts, heatmaps = self.classifier.facts(), prediction.heatmaps
+        return {
+            REPORT_NAME: self.writer.write(study, radiograph, heatmaps, facts),
+            **{heatmap_name(one.label): self.writer.paint(radiograph, one) for one in heatmaps},
+        }
 
     def _refuse_without_units(self, caller: Caller) -> None:
         # Only to spare the work: the transaction in `StudyStore.add` is what holds the limit.
@@ -88,13 +105,16 @@ class AnalysisService:
             )
         return quality
 
-    def _store(self, caller: Caller, study: Study, pdf: bytes) -> None:
-        # The report goes first, so that a study never points at nothing. A crash after it
-        # leaves one object that no study names; the bucket's lifecycle removes it.
-        self.reports.put(caller.client.id, study.id, pdf)
+    def _store(self, caller: Caller, study: Study, files: dict[str, bytes]) -> None:
+        # The documents go first, so that a study never points at nothing. A crash after them
+        # leaves objects that no study names; the bucket's lifecycle removes them.
+        owner = caller.client.id
+        for name, body in files.items():
+            self.documents.put(owner, study.id, name, body)
         try:
             self.studies.add(caller, study)
         except QuotaExceeded:
-            # Certain not to be stored. After a StorageUnavailable it may be: keep the report.
-            self.reports.delete(caller.client.id, study.id)
+            # Certain not to be stored. After a StorageUnavailable it may be: keep them.
+            for name in files:
+                self.documents.delete(owner, study.id, name)
             raise

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.domain import Study, StudyPage, StudyStatus
+from chalicelib.domain import REPORT_NAME, Study, StudyPage, StudyStatus
 from chalicelib.errors import NotFinished, NotFound
+from chalicelib.services.links import with_links
 
 if TYPE_CHECKING:
     from chalicelib.domain import Link
-    from chalicelib.ports import ReportStore, StudyStore
+    from chalicelib.ports import DocumentStore, StudyStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +19,11 @@ class StudyService:
     """Every method is told whose studies; another client's do not exist for it."""
 
     store: StudyStore
-    reports: ReportStore
+    documents: DocumentStore
 
     def get(self, client_id: str, study_id: str) -> Study:
-        """Return one study, its report link signed afresh. Raises NotFound."""
-        return self._with_link(client_id, self.store.get(client_id, study_id))
+        """Return one study, its links signed afresh. Raises NotFound."""
+        return with_links(self.store.get(client_id, study_id), self.documents, client_id)
 
     def page(
         self,
@@ -33,7 +34,7 @@ class StudyService:
     ) -> StudyPage:
         """Return up to `limit` studies, newest first. Raises InvalidRequest for a bad cursor."""
         page = self.store.page(client_id, limit, cursor, status)
-        items = tuple(self._with_link(client_id, study) for study in page.items)
+        items = tuple(with_links(study, self.documents, client_id) for study in page.items)
         return StudyPage(items=items, next_cursor=page.next_cursor)
 
     def report(self, client_id: str, study_id: str) -> Link:
@@ -43,9 +44,4 @@ class StudyService:
             raise NotFinished(f"The study is {study.status}; its report comes with the result.")
         if study.status is not StudyStatus.SUCCEEDED:
             raise NotFound("There is no such report.")
-        return self.reports.link(client_id, study_id)
-
-    def _with_link(self, client_id: str, study: Study) -> Study:
-        if study.status is not StudyStatus.SUCCEEDED:
-            return study
-        return study.model_copy(update={"report": self.reports.link(client_id, study.id)})
+        return self.documents.link(client_id, study_id, REPORT_NAME)

@@ -107,13 +107,13 @@ def api_key_of(item: Item) -> ApiKey:
 
 
 def study_item(client_id: str, study: Study) -> Item:
-    """Return the record of a study, without its link: a link is a secret and soon stale."""
+    """Return the record of a study, without its links: a link is a secret and soon stale."""
     return study_key(client_id, study.id) | {
         "gsi1pk": status_partition(client_id, study.status),
         "gsi1sk": study.id,
         "status": study.status.value,
         "created_at": study.created_at.isoformat(),
-        "document": study.model_dump_json(exclude={"report"}, exclude_none=True),
+        "document": study.model_dump_json(exclude={"report", "heatmaps"}, exclude_none=True),
     }
 
 

@@ -41,16 +41,17 @@ def chest() -> bytes:
 class Api:
     """One client of the service, over plain HTTP."""
 
-    def __init__(self, stack: Stack, key: str | None) -> None:
-        headers = {} if key is None else {"x-api-key": key}
-        self.key_id = ""
-        self._http = httpx.Client(base_url=stack.api_url, headers=headers, timeout=120)
+    def __init__(self, stack: Stack, key: str | None, key_id: str = "") -> None:
+        self._url = stack.api_url
+        self._headers = {} if key is None else {"x-api-key": key}
+        self.key_id = key_id
 
     def get(self, path: str, **query: str) -> httpx.Response:
-        return self._http.get(path, params=query)
+        return httpx.get(self._url + path, params=query, headers=self._headers, timeout=120)
 
     def post(self, image: bytes, media_type: str = "image/jpg") -> httpx.Response:
-        return self._http.post("/xray", content=image, headers={"content-type": media_type})
+        headers = {**self._headers, "content-type": media_type}
+        return httpx.post(f"{self._url}/xray", content=image, headers=headers, timeout=120)
 
 
 def admit(stack: Stack, client_id: str, *options: str, plan: str = "clinic") -> Api:
@@ -61,9 +62,7 @@ def admit(stack: Stack, client_id: str, *options: str, plan: str = "clinic") -> 
         *("--email", f"{client_id}@example.org", "--plan", plan),
     )
     issued = radgate.json("keys", "issue", client_id, *options)
-    api = Api(stack, issued["secret"])
-    api.key_id = issued["id"]
-    return api
+    return Api(stack, issued["secret"], issued["id"])
 
 
 def refused(answer: httpx.Response, status: int, *codes: str) -> dict[str, Any]:

@@ -76,7 +76,8 @@ class FakeClassifier(Classifier):
         )
         box = (0.0, 0.0, float(radiograph.info.width), float(radiograph.info.height))
         heatmap = Heatmap("Cardiomegaly", width=2, height=2, values=bytes([0, 9, 99, 255]), box=box)
-        return Prediction(model=FACTS.ref, findings=(finding,), heatmaps=(heatmap,))
+        heatmaps = (heatmap,) if finding.positive else ()
+        return Prediction(model=FACTS.ref, findings=(finding,), heatmaps=heatmaps)
 
     def facts(self) -> ModelFacts:
         self.prove()

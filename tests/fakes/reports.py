@@ -19,7 +19,8 @@ from chalicelib.domain import (
     StudyStatus,
     leading_label,
 )
-from chalicelib.reports.store import LINK_SECONDS, report_name
+from chalicelib.ports import DocumentStore, ReportWriter
+from chalicelib.reports.store import LINK_SECONDS, media_type, object_name
 
 if TYPE_CHECKING:
     from chalicelib.domain import Mode
@@ -30,40 +31,40 @@ CREATED = datetime(2026, 3, 14, 9, 26, 53, tzinfo=UTC)
 MODEL = ModelRef(name="cardionet", version="1", sha256="a1b2" * 16)
 
 
-class InMemoryReportStore:
-    """Satisfies `ports.ReportStore`; `fetch` is what a browser would get for a link."""
+class InMemoryDocumentStore(DocumentStore):
+    """Documents in a dictionary; `fetch` is what a browser would get for a link."""
 
     def __init__(self, now: Clock) -> None:
         self._now = now
-        self._pdfs: dict[str, bytes] = {}
+        self._documents: dict[str, bytes] = {}
         self._expiry: dict[str, datetime] = {}
 
-    def put(self, client_id: str, study_id: str, pdf: bytes) -> None:
-        self._pdfs[report_name(client_id, study_id)] = pdf
+    def put(self, client_id: str, study_id: str, name: str, body: bytes) -> None:
+        self._documents[object_name(client_id, study_id, name)] = body
 
-    def link(self, client_id: str, study_id: str) -> Link:
+    def link(self, client_id: str, study_id: str, name: str) -> Link:
         expires_at = self._now().replace(microsecond=0) + timedelta(seconds=LINK_SECONDS)
-        name = report_name(client_id, study_id)
-        url = f"https://reports.invalid/{name}?expires={int(expires_at.timestamp())}"
+        key = object_name(client_id, study_id, name)
+        url = f"https://reports.invalid/{key}?expires={int(expires_at.timestamp())}"
         self._expiry[url] = expires_at
-        return Link(url=url, expires_at=expires_at)
+        return Link(url=url, expires_at=expires_at, media_type=media_type(name))
 
-    def delete(self, client_id: str, study_id: str) -> None:
-        self._pdfs.pop(report_name(client_id, study_id), None)
+    def delete(self, client_id: str, study_id: str, name: str) -> None:
+        self._documents.pop(object_name(client_id, study_id, name), None)
 
     def __len__(self) -> int:
-        """Return how many reports are kept."""
-        return len(self._pdfs)
+        """Return how many documents are kept."""
+        return len(self._documents)
 
     def fetch(self, url: str) -> bytes | None:
-        """Return the report behind a link; None when it is gone or the link is over or forged."""
+        """Return the document behind a link; None when it is gone or the link is over or forged."""
         if url not in self._expiry or self._now() >= self._expiry[url]:
             return None
-        return self._pdfs.get(url.removeprefix("https://reports.invalid/").partition("?")[0])
+        return self._documents.get(url.removeprefix("https://reports.invalid/").partition("?")[0])
 
 
-class PlainReportWriter:
-    """Satisfies `ports.ReportWriter` with a line that tells what it was given."""
+class PlainReportWriter(ReportWriter):
+    """Writes a line that tells what it was given."""
 
     def write(
         self,
@@ -75,6 +76,9 @@ class PlainReportWriter:
         size = f"{radiograph.info.width}x{radiograph.info.height}"
         maps = ",".join(heatmap.label for heatmap in heatmaps)
         return f"%PDF-1.4 {study.id} {study.label} {size} [{maps}] {facts.ref.name}".encode()
+
+    def paint(self, radiograph: Radiograph, heatmap: Heatmap) -> bytes:
+        return f"PNG of {heatmap.label} for {radiograph.info.width} pixels".encode()
 
 
 def a_finding(label: str = "Cardiomegaly", probability: float = 0.91, at: float = 0.47) -> Finding:

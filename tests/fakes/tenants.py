@@ -78,7 +78,7 @@ class FakeStudyStore(StudyStore):
                 return
             if caller.key.mode == "live":
                 self._ledger.meter(caller.client, study.created_at)
-            own[study.id] = study.model_copy(update={"report": None})
+            own[study.id] = study.model_copy(update={"report": None, "heatmaps": ()})
 
     def get(self, client_id: str, study_id: str) -> Study:
         try:

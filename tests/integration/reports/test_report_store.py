@@ -13,10 +13,10 @@ import requests
 from botocore.config import Config
 from moto import mock_aws
 
-from chalicelib.domain import new_id
+from chalicelib.domain import REPORT_NAME, heatmap_name, new_id
 from chalicelib.errors import NotFound, StorageUnavailable
-from chalicelib.reports.store import LINK_SECONDS, S3ReportStore, report_name
-from tests.fakes.reports import STUDY_ID, InMemoryReportStore
+from chalicelib.reports.store import LINK_SECONDS, S3DocumentStore, object_name
+from tests.fakes.reports import STUDY_ID, InMemoryDocumentStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from chalicelib.ports import ReportStore
+    from chalicelib.ports import DocumentStore
 
 BUCKET = "radgate-test-reports"
 PDF = b"%PDF-1.4 a report"
 
 
 class Subject(NamedTuple):
-    store: ReportStore
+    store: DocumentStore
     fetch: Callable[[str], bytes | None]
 
 
@@ -60,46 +60,46 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Client]:
 @pytest.fixture(params=["fake", "s3"])
 def subject(request: pytest.FixtureRequest, s3: S3Client) -> Subject:
     if request.param == "fake":
-        fake = InMemoryReportStore(now)
+        fake = InMemoryDocumentStore(now)
         return Subject(fake, fake.fetch)
-    return Subject(S3ReportStore(s3, BUCKET, now), over_http)
+    return Subject(S3DocumentStore(s3, BUCKET, now), over_http)
 
 
 def test_a_stored_report_comes_back_through_its_link(subject: Subject) -> None:
-    subject.store.put("acme", STUDY_ID, PDF)
-    link = subject.store.link("acme", STUDY_ID)
+    subject.store.put("acme", STUDY_ID, REPORT_NAME, PDF)
+    link = subject.store.link("acme", STUDY_ID, REPORT_NAME)
     assert link.media_type == "application/pdf"
     assert subject.fetch(link.url) == PDF
 
 
 def test_a_link_lives_for_fifteen_minutes(subject: Subject) -> None:
     before = now()
-    link = subject.store.link("acme", STUDY_ID)
+    link = subject.store.link("acme", STUDY_ID, REPORT_NAME)
     life = timedelta(seconds=LINK_SECONDS)
     assert timedelta(minutes=15) == life
     assert before + life - timedelta(seconds=1) < link.expires_at <= now() + life
 
 
 def test_storing_again_replaces(subject: Subject) -> None:
-    subject.store.put("acme", STUDY_ID, PDF)
-    subject.store.put("acme", STUDY_ID, b"%PDF-1.4 newer")
-    assert subject.fetch(subject.store.link("acme", STUDY_ID).url) == b"%PDF-1.4 newer"
+    subject.store.put("acme", STUDY_ID, REPORT_NAME, PDF)
+    subject.store.put("acme", STUDY_ID, REPORT_NAME, b"%PDF-1.4 newer")
+    assert subject.fetch(subject.store.link("acme", STUDY_ID, REPORT_NAME).url) == b"%PDF-1.4 newer"
 
 
 def test_a_deleted_report_is_gone_even_for_an_older_link(subject: Subject) -> None:
-    subject.store.put("acme", STUDY_ID, PDF)
-    link = subject.store.link("acme", STUDY_ID)
-    subject.store.delete("acme", STUDY_ID)
-    subject.store.delete("acme", STUDY_ID)
+    subject.store.put("acme", STUDY_ID, REPORT_NAME, PDF)
+    link = subject.store.link("acme", STUDY_ID, REPORT_NAME)
+    subject.store.delete("acme", STUDY_ID, REPORT_NAME)
+    subject.store.delete("acme", STUDY_ID, REPORT_NAME)
     assert subject.fetch(link.url) is None
 
 
 def test_clients_with_the_same_study_id_do_not_meet(subject: Subject) -> None:
-    subject.store.put("acme", STUDY_ID, PDF)
-    subject.store.put("acme-two", STUDY_ID, b"%PDF-1.4 another's")
-    subject.store.delete("acme-two", STUDY_ID)
-    assert subject.fetch(subject.store.link("acme", STUDY_ID).url) == PDF
-    assert subject.fetch(subject.store.link("acme-two", STUDY_ID).url) is None
+    subject.store.put("acme", STUDY_ID, REPORT_NAME, PDF)
+    subject.store.put("acme-two", STUDY_ID, REPORT_NAME, b"%PDF-1.4 another's")
+    subject.store.delete("acme-two", STUDY_ID, REPORT_NAME)
+    assert subject.fetch(subject.store.link("acme", STUDY_ID, REPORT_NAME).url) == PDF
+    assert subject.fetch(subject.store.link("acme-two", STUDY_ID, REPORT_NAME).url) is None
 
 
 @pytest.mark.parametrize(
@@ -123,32 +123,51 @@ def test_an_id_that_was_never_given_out_names_no_object(
     subject: Subject, client_id: str, study_id: str
 ) -> None:
     for action in (
-        lambda: subject.store.put(client_id, study_id, PDF),
-        lambda: subject.store.link(client_id, study_id),
-        lambda: subject.store.delete(client_id, study_id),
+        lambda: subject.store.put(client_id, study_id, REPORT_NAME, PDF),
+        lambda: subject.store.link(client_id, study_id, REPORT_NAME),
+        lambda: subject.store.delete(client_id, study_id, REPORT_NAME),
     ):
         with pytest.raises(NotFound) as refused:
             action()
         assert refused.value.__suppress_context__
 
 
+@pytest.mark.parametrize(
+    "name", ["", "report.pdf/", "../report.pdf", "heatmap-.exe", "heatmap-A.png", "report.pdf\n"]
+)
+def test_a_name_that_was_never_given_out_names_no_object(subject: Subject, name: str) -> None:
+    with pytest.raises(NotFound):
+        subject.store.link("acme", STUDY_ID, name)
+
+
+@pytest.mark.parametrize("label", ["Cardiomegaly", "Pleural_Thickening", "Lung Lesion"])
+def test_a_heatmap_lies_beside_its_report(subject: Subject, label: str) -> None:
+    subject.store.put("acme", STUDY_ID, heatmap_name(label), b"a picture")
+    link = subject.store.link("acme", STUDY_ID, heatmap_name(label))
+    assert link.media_type == "image/png"
+    assert subject.fetch(link.url) == b"a picture"
+    assert subject.fetch(subject.store.link("acme", STUDY_ID, REPORT_NAME).url) is None
+
+
 def test_fresh_ids_are_accepted() -> None:
     study_id = new_id("st")
-    assert report_name("acme", study_id) == f"clients/acme/studies/{study_id}/report.pdf"
+    assert (
+        object_name("acme", study_id, REPORT_NAME) == f"clients/acme/studies/{study_id}/report.pdf"
+    )
 
 
 def test_the_object_is_encrypted_private_and_named_for_the_study(s3: S3Client) -> None:
-    S3ReportStore(s3, BUCKET, now).put("acme", STUDY_ID, PDF)
+    S3DocumentStore(s3, BUCKET, now).put("acme", STUDY_ID, REPORT_NAME, PDF)
     kept = s3.head_object(Bucket=BUCKET, Key=f"clients/acme/studies/{STUDY_ID}/report.pdf")
     assert kept["ServerSideEncryption"] == "AES256"
     assert kept["ContentType"] == "application/pdf"
-    assert kept["ContentDisposition"] == f'inline; filename="{STUDY_ID}.pdf"'
+    assert kept["ContentDisposition"] == f'inline; filename="{STUDY_ID}-report.pdf"'
     assert kept["CacheControl"] == "private, no-store"
     assert s3.list_objects_v2(Bucket=BUCKET)["KeyCount"] == 1
 
 
 def test_the_signature_is_version_4_and_dies_when_the_link_says(s3: S3Client) -> None:
-    link = S3ReportStore(s3, BUCKET, now).link("acme", STUDY_ID)
+    link = S3DocumentStore(s3, BUCKET, now).link("acme", STUDY_ID, REPORT_NAME)
     query = parse_qs(urlsplit(link.url).query)
     assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
     signed = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -158,9 +177,9 @@ def test_the_signature_is_version_4_and_dies_when_the_link_says(s3: S3Client) ->
 
 def test_the_fakes_links_die_too() -> None:
     times = [now()]
-    fake = InMemoryReportStore(lambda: times[-1])
-    fake.put("acme", STUDY_ID, PDF)
-    link = fake.link("acme", STUDY_ID)
+    fake = InMemoryDocumentStore(lambda: times[-1])
+    fake.put("acme", STUDY_ID, REPORT_NAME, PDF)
+    link = fake.link("acme", STUDY_ID, REPORT_NAME)
     assert fake.fetch(link.url) == PDF
     times.append(link.expires_at)
     assert fake.fetch(link.url) is None
@@ -169,13 +188,13 @@ def test_the_fakes_links_die_too() -> None:
 def test_a_missing_bucket_is_storage_unavailable_and_tells_nothing(
     s3: S3Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = S3ReportStore(s3, "radgate-no-such-bucket", now)
+    store = S3DocumentStore(s3, "radgate-no-such-bucket", now)
     with pytest.raises(StorageUnavailable) as failed:
-        store.put("acme", STUDY_ID, PDF)
+        store.put("acme", STUDY_ID, REPORT_NAME, PDF)
     assert_nothing_leaks(failed.value, caplog.text)
     assert "NoSuchBucket" in caplog.text
     with pytest.raises(StorageUnavailable):
-        store.delete("acme", STUDY_ID)
+        store.delete("acme", STUDY_ID, REPORT_NAME)
 
 
 def test_an_unreachable_endpoint_is_storage_unavailable_and_tells_nothing(
@@ -190,7 +209,7 @@ def test_an_unreachable_endpoint_is_storage_unavailable_and_tells_nothing(
     )
     started = time.monotonic()
     with pytest.raises(StorageUnavailable) as failed:
-        S3ReportStore(client, BUCKET, now).put("acme", STUDY_ID, PDF)
+        S3DocumentStore(client, BUCKET, now).put("acme", STUDY_ID, REPORT_NAME, PDF)
     assert time.monotonic() - started < 5
     assert_nothing_leaks(failed.value, caplog.text)
 
@@ -207,7 +226,7 @@ def test_no_credentials_to_sign_with_is_storage_unavailable(
         "s3", region_name="us-east-1", config=Config(signature_version="s3v4")
     )
     with pytest.raises(StorageUnavailable):
-        S3ReportStore(client, BUCKET, now).link("acme", STUDY_ID)
+        S3DocumentStore(client, BUCKET, now).link("acme", STUDY_ID, REPORT_NAME)
 
 
 def assert_nothing_leaks(error: StorageUnavailable, log: str) -> None:

@@ -20,7 +20,7 @@ from chalicelib.services.analysis import AnalysisService
 from chalicelib.services.timing import Stopwatch
 from tests.fakes.clock import FixedClock
 from tests.fakes.inference import FakeClassifier, FakeDecoder, FakeGate
-from tests.fakes.reports import InMemoryReportStore, PlainReportWriter
+from tests.fakes.reports import InMemoryDocumentStore, PlainReportWriter
 from tests.fakes.tenants import FakeLedger, FakeStudyStore
 from tests.fakes.values import a_caller, a_client, a_key, a_plan
 
@@ -51,7 +51,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.ledger = FakeLedger(self.clock)
-        self.reports = InMemoryReportStore(self.clock)
+        self.documents = InMemoryDocumentStore(self.clock)
         self.studies = FakeStudyStore(self.ledger)
 
     def analyse(self, caller: Caller, body: bytes = IMAGE) -> Study:
@@ -63,7 +63,7 @@ class Bench:
             gate=self.gate,
             classifier=self.classifier,
             writer=PlainReportWriter(),
-            reports=self.reports,
+            documents=self.documents,
             studies=self.studies,
             ledger=self.ledger,
             clock=self.clock,
@@ -91,11 +91,17 @@ def test_a_study_is_stored_metered_and_has_a_report(bench: Bench) -> None:
     assert study.status is StudyStatus.SUCCEEDED
     assert study.label == "Cardiomegaly"
     assert study.report is not None
-    assert bench.reports.fetch(study.report.url) is not None
+    assert bench.documents.fetch(study.report.url) is not None
     assert bench.studies.get(caller.client.id, study.id) == study.model_copy(
-        update={"report": None}
+        update={"report": None, "heatmaps": ()}
     )
     assert bench.used(caller) == 1
+
+
+def test_every_positive_finding_has_a_heatmap_to_fetch(bench: Bench) -> None:
+    (heatmap,) = bench.analyse(a_caller()).heatmaps
+    assert (heatmap.label, heatmap.media_type) == ("Cardiomegaly", "image/png")
+    assert bench.documents.fetch(heatmap.url) == b"PNG of Cardiomegaly for 4 pixels"
 
 
 def test_every_part_is_timed_in_order(bench: Bench) -> None:
@@ -106,7 +112,9 @@ def test_every_part_is_timed_in_order(bench: Bench) -> None:
 
 def test_a_negative_image_is_no_finding(bench: Bench) -> None:
     bench.classifier.probability = 0.2
-    assert bench.analyse(a_caller()).label == "No finding"
+    study = bench.analyse(a_caller())
+    assert study.label == "No finding"
+    assert study.heatmaps == ()
 
 
 def test_a_test_key_runs_the_whole_path_and_meters_nothing(bench: Bench) -> None:
@@ -140,7 +148,7 @@ def test_what_fails_before_the_end_leaves_nothing(
     caller = a_caller()
     with pytest.raises(error):
         bench.analyse(caller, body)
-    assert (bench.stored(caller), bench.used(caller), len(bench.reports)) == (0, 0, 0)
+    assert (bench.stored(caller), bench.used(caller), len(bench.documents)) == (0, 0, 0)
 
 
 def test_a_refusal_by_the_gate_names_its_reasons(bench: Bench) -> None:
@@ -159,21 +167,21 @@ def test_without_units_nothing_is_computed(bench: Bench) -> None:
     assert refusal.value.retry_after == ((17 * 24 + 14) * 60 + 33) * 60 + 7
 
 
-def test_the_loser_of_a_race_for_the_last_unit_keeps_no_report(bench: Bench) -> None:
+def test_the_loser_of_a_race_for_the_last_unit_keeps_no_document(bench: Bench) -> None:
     caller = caller_with(units=1)
     bench.ledger = ForgetfulLedger(bench.clock)
     bench.studies = FakeStudyStore(bench.ledger)
     bench.analyse(caller)
     with pytest.raises(QuotaExceeded):
         bench.analyse(caller)
-    assert (bench.stored(caller), bench.used(caller), len(bench.reports)) == (1, 1, 1)
+    assert (bench.stored(caller), bench.used(caller), len(bench.documents)) == (1, 1, 2)
 
 
-def test_a_report_stays_when_the_store_may_have_taken_the_study(bench: Bench) -> None:
+def test_documents_stay_when_the_store_may_have_taken_the_study(bench: Bench) -> None:
     bench.studies = BrokenStudyStore(bench.ledger)
     with pytest.raises(StorageUnavailable):
         bench.analyse(a_caller())
-    assert len(bench.reports) == 1
+    assert len(bench.documents) == 2
 
 
 def test_a_stored_study_is_another_clients_mystery(bench: Bench) -> None:

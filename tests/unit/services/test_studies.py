@@ -8,7 +8,7 @@ from chalicelib.domain import StudyStatus
 from chalicelib.errors import NotFinished, NotFound
 from chalicelib.services.studies import StudyService
 from tests.fakes.clock import FixedClock
-from tests.fakes.reports import InMemoryReportStore
+from tests.fakes.reports import InMemoryDocumentStore
 from tests.fakes.tenants import FakeLedger, FakeStudyStore
 from tests.fakes.values import a_caller, a_study
 
@@ -25,7 +25,7 @@ def store(clock: FixedClock) -> FakeStudyStore:
 
 @pytest.fixture
 def service(store: FakeStudyStore, clock: FixedClock) -> StudyService:
-    return StudyService(store, InMemoryReportStore(clock))
+    return StudyService(store, InMemoryDocumentStore(clock))
 
 
 def test_a_link_is_signed_at_each_reading(
