@@ -24,6 +24,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 CACHE = PROJECT / ".local" / "cache" / "lambda"
 _INPUTS = ("requirements.txt", "constraints.txt")
 _PIP_SECONDS = 600
+_UNUSED = ("bin", "share")  # scripts that name this machine's Python, and manual pages
 # From Python 3.12 on, Lambda runs Amazon Linux 2023 with glibc 2.34; before, 2.26.
 OLDEST_ON_AWS = (3, 12)
 
@@ -43,7 +44,7 @@ def lambda_packages(stage: str) -> Path:
             "the glibc 2.26 of Lambda's Python 3.11"
         )
     target = [] if native else lambda_target(*sys.version_info[:2])
-    digest = hashlib.sha256(" ".join([*target, platform.python_version()]).encode())
+    digest = hashlib.sha256(" ".join([*target, *_UNUSED, platform.python_version()]).encode())
     if native:
         digest.update(f"{sys.platform} {platform.machine()}".encode())
     for name in _INPUTS:
@@ -101,3 +102,5 @@ def _install(folder: Path, target: list[str]) -> None:
     if result.returncode != 0:
         reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise CliError(f"the packages for Lambda could not be installed: {reason}")
+    for name in _UNUSED:
+        shutil.rmtree(folder / name, ignore_errors=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -20,6 +23,19 @@ if TYPE_CHECKING:
 
     from tests.e2e.conftest import Stack
 
+START = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import app
+event = {
+    "httpMethod": "GET", "resource": "/health", "path": "/health", "headers": {}, "body": None,
+    "multiValueHeaders": {}, "multiValueQueryStringParameters": None, "pathParameters": None,
+    "stageVariables": None, "isBase64Encoded": False,
+    "requestContext": {"httpMethod": "GET", "resourcePath": "/health", "requestId": "r"},
+}
+answer = app.app(event, None)
+assert answer["statusCode"] == 200, answer
+"""
 PROBLEM = {"type", "title", "status", "detail", "code", "request_id"}
 
 
@@ -124,6 +140,22 @@ def test_what_a_function_is_told_names_this_stage_alone(home: Path) -> None:
     assert not any(name.startswith("AWS_ENDPOINT") for name in variables)
     assert facts["MemorySize"] >= 1769
     assert facts["Timeout"] >= 29
+
+
+def test_the_zip_needs_nothing_of_this_environment_to_start(home: Path, tmp_path: Path) -> None:
+    """The local functions see our site-packages; Lambda has only the zip (and boto3)."""
+    (package,) = (home / "build" / "local" / ".chalice" / "deployments").glob("*.zip")
+    assert package.stat().st_size < 50e6  # what Lambda takes as a direct upload
+    with zipfile.ZipFile(package) as archive:
+        assert sum(entry.file_size for entry in archive.infolist()) < 250e6
+        archive.extractall(tmp_path)
+    subprocess.run(
+        # Isolated and without site: the standard library, the zip, nothing else.
+        [sys.executable, "-I", "-S", "-c", START, str(tmp_path)],
+        check=True,
+        timeout=60,
+        env={},
+    )
 
 
 def assert_problems(gateway: APIGatewayClient, api_id: str) -> None:
