@@ -21,12 +21,12 @@ from rich.console import Console
 from rich.text import Text
 
 from admin_cli.console import CliError
+from admin_cli.emulator import local_home
 from admin_cli.endings import Ended, deafen, ending_signals
 from admin_cli.local import sample
-from admin_cli.local_stack import PROJECT, State, bring_down, bring_up, wipe
+from admin_cli.local_stack import State, bring_down, bring_up, wipe
 from chalicelib.errors import RadgateError
 
-HOME = PROJECT / ".local" / "demo"
 REPORT = Path("demo-report.pdf")
 ANSWER_SECONDS = 120  # the first call loads torch and the network; a busy machine takes its time
 _FAILURES = (CliError, RadgateError, ClientError, BotoCoreError, httpx.HTTPError, OSError)
@@ -52,45 +52,42 @@ def main() -> int:
     parser.add_argument("--image", type=Path, help="PNG, JPEG or DICOM; a chest X-ray by default")
     image = parser.parse_args().image or sample()
     tell = Progress()
-    os.environ["RADGATE_HOME"] = str(HOME)
-    HOME.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with (HOME / "demo.lock").open("w") as lock, ending_signals():
+    home = local_home() / "demo"
+    os.environ["RADGATE_HOME"] = str(home)  # the registry looks for the local AWS there
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (home / "demo.lock").open("w") as lock, ending_signals():
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _demo(home, image, tell)
         except BlockingIOError:
-            tell("another demo is running")
-            return 1
-        try:
-            _demo(image, tell)
+            tell("failed: another demo is running")
         except Ended:
             tell("interrupted")
-            return 1
         except _FAILURES as error:
             tell(f"failed: {' '.join(str(error).split()) or type(error).__name__}")
-            return 1
-        finally:
-            deafen()
-            if bring_down(HOME):
-                tell("local AWS stopped")
-    return 0
+        else:
+            return 0
+    return 1
 
 
-def _demo(image: Path | None, tell: Progress) -> None:
+def _demo(home: Path, image: Path | None, tell: Progress) -> None:
     if image is None:
         raise CliError("there is no sample image: install requirements-dev.txt or give IMAGE=path")
     body = image.read_bytes()
     # From nothing each time, except Chalice's package: it depends on the code alone.
-    wipe(HOME, keep=("build",))
+    wipe(home, keep=("build",))
     # Whoever holds the other end of the pipe is the demo; should it be killed, all ends with it.
     read_end, write_end = os.pipe()
     try:
-        state = bring_up(HOME, None, tell, lifeline=read_end)
+        state = bring_up(home, None, tell, lifeline=read_end)
         tell(f"client {state.client_id} has a key ({state.api_key[:3]}…, shown once by the CLI)")
         study = _analyse(state, image, body, tell)
         _print(study)
         _save_report(state, study, tell)
-        bring_down(HOME)
     finally:
+        deafen()
+        if bring_down(home):
+            tell("local AWS stopped")
         os.close(read_end)
         os.close(write_end)
 
@@ -119,10 +116,9 @@ def _print(study: dict[str, Any]) -> None:
     console = Console(highlight=False)
     console.print()
     for finding in study["findings"]:
-        called = "present" if finding["positive"] else "not present"
-        side = "at or above" if finding["positive"] else "below"
+        answer, side = ("positive", "at or above") if finding["positive"] else ("negative", "below")
         console.print(
-            Text(f"{finding['label']}: {called}. ", style="bold")
+            Text(f"{finding['label']}: {answer}. ", style="bold")
             + Text(
                 f"Probability {finding['probability']:.0%}, {side} the operating point of "
                 f"{finding['threshold']:.0%}."
