@@ -26,9 +26,7 @@ _JPEG = frozenset({uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit})
 _GDCM = frozenset(
     {uid.JPEGLossless, uid.JPEGLosslessSV1, uid.JPEGLSLossless, uid.JPEGLSNearLossless}
 )
-_J2K = frozenset(
-    {uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K}
-)
+_J2K = frozenset({uid.JPEG2000Lossless, uid.JPEG2000})
 _NATIVE = frozenset(
     {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
 )
