@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from admin_cli.console import CliError
 from admin_cli.deployment_record import Deployment, read_deployment, write_deployment
+from admin_cli.gateway import gateway_client
 from admin_cli.gateway_responses import apply_refusals
 from admin_cli.staging import MOUNT, stage_project
 
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 API_STAGE = "v1"
 CHALICE_SECONDS = 900  # packaging downloads wheels on the first run
-# API Gateway's control plane takes one CreateDeployment in five seconds.
-_RETRY = Config(retries={"total_max_attempts": 12, "mode": "standard"})
 _GONE = {"NotFoundException", "ResourceNotFoundException"}
 Tell = Callable[[str], None]
 
@@ -50,7 +48,7 @@ def deploy(
     # Locally a plain folder stands for EFS.
     model_dir = str(home / "models") if stage == "local" else MOUNT
     digest = stage_project(stage, foundation, build, model_dir)
-    client: APIGatewayClient = boto3.client("apigateway", config=_RETRY)
+    client = gateway_client()
     record = read_deployment(foundation.TableName)
     if not force and record is not None and _is_live(client, stage, record, digest):
         tell("code, configuration and gateway are unchanged: nothing to deploy")

@@ -26,6 +26,8 @@ def ending_signals() -> Iterator[None]:
         raise Ended
 
     before = {number: signal.signal(number, end) for number in _ENDING}
+    if before[signal.SIGHUP] is signal.SIG_IGN:  # started by nohup: to go on without a terminal
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         yield
     finally:

@@ -47,7 +47,9 @@ def up(
             console.info("Serving until Ctrl-C.")
             while emulator.running(home) is not None:
                 time.sleep(0.2)
-            raise CliError(f"the local AWS ended by itself; see {home}/emulator/emulator.log")
+            state = read_state(home)
+            if state is not None and state.pid is not None:  # else `radgate local down` ended it
+                raise CliError(f"the local AWS ended by itself; see {home}/emulator/emulator.log")
         except Ended:
             console.info("Stopping.")
         finally:

@@ -92,11 +92,11 @@ def bring_up(home: Path, port: int | None, tell: Tell, lifeline: int | None = No
 
 def bring_down(home: Path) -> bool:
     """Stop the local AWS of `home`; its state stays on disk. False when nothing ran."""
-    stopped = emulator.stop(home)
     state = read_state(home)
     if state is not None and state.pid is not None:
+        # Written first: it tells a serving `local up` that the end is wanted.
         write_state(home, replace(state, pid=None))
-    return stopped
+    return emulator.stop(home)
 
 
 def wipe(home: Path, keep: Container[str] = ()) -> None:

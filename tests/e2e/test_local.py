@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import httpx
@@ -126,10 +126,9 @@ def test_another_stage_has_nothing_local(radgate: Radgate) -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_serving_ends_with_its_terminal_and_leaves_nothing(
-    radgate: Radgate, ending: signal.Signals
-) -> None:
+@contextmanager
+def serving(radgate: Radgate) -> Iterator[subprocess.Popen[str]]:
+    """`radgate local up` in the foreground, once it serves."""
     radgate.run("local", "down")
     with subprocess.Popen(
         radgate.command("--output", "json", "local", "up"),
@@ -138,17 +137,36 @@ def test_serving_ends_with_its_terminal_and_leaves_nothing(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as serving:
+    ) as process:
         try:
-            up = json.loads(_document(serving))
-            assert account(up).status_code == 200
-            serving.send_signal(ending)
-            serving.communicate(timeout=ENDING_SECONDS)
+            assert account(json.loads(_document(process))).status_code == 200
+            yield process
         finally:
-            serving.kill()
+            process.kill()
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_serving_ends_with_its_terminal_and_leaves_nothing(
+    radgate: Radgate, ending: signal.Signals
+) -> None:
+    with serving(radgate) as process:
+        process.send_signal(ending)
+        process.communicate(timeout=ENDING_SECONDS)
     wait_until_nothing_runs(radgate.home)
-    assert serving.returncode == (-ending if ending == signal.SIGKILL else 0)
+    assert process.returncode == (-ending if ending == signal.SIGKILL else 0)
     assert not radgate.json("local", "status")["running"]
+
+
+def test_down_ends_a_serving_up_as_wanted_and_a_crash_does_not(radgate: Radgate) -> None:
+    with serving(radgate) as process:
+        assert radgate.json("local", "down") == {"stopped": True}
+        process.communicate(timeout=ENDING_SECONDS)
+        assert process.returncode == 0
+    with serving(radgate) as process:
+        os.kill(radgate.json("local", "status")["pid"], signal.SIGKILL)
+        _out, told = process.communicate(timeout=ENDING_SECONDS)
+        assert process.returncode == 1
+        assert "ended by itself" in told
 
 
 def test_an_interrupted_bring_up_leaves_nothing_and_is_completed_by_the_next(
