@@ -1,0 +1,140 @@
+"""The copy that is deployed: what is in it, what changes its digest, and whose packages it gets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from admin_cli import lambda_packages, staging
+from admin_cli.console import CliError
+from tests.unit.test_policies import foundation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small project, and packages that are there already."""
+    root = tmp_path / "project"
+    (root / "chalicelib" / "inner").mkdir(parents=True)
+    (root / ".chalice").mkdir()
+    (root / "app.py").write_text("app = 1\n")
+    (root / "chalicelib" / "__init__.py").write_text("")
+    (root / "chalicelib" / "inner" / "old.py").write_text("old = 1\n")
+    (root / ".chalice" / "config.json").write_text('{"table": "${TableName}"}')
+    (root / ".chalice" / "policy-dev.json").write_text('{"Resource": "${TableArn}"}')
+    packages = tmp_path / "packages" / "abc"
+    packages.mkdir(parents=True)
+    monkeypatch.setattr(staging, "PROJECT", root)
+    monkeypatch.setattr(staging, "lambda_packages", lambda _stage: packages)
+    return root
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> Path:
+    return tmp_path / "build"
+
+
+def stage(build: Path) -> str:
+    return staging.stage_project("dev", foundation("dev"), build, "/mnt/models")
+
+
+def test_the_copy_names_the_stage_and_the_checkout_stays_as_it_is(
+    project: Path, build: Path
+) -> None:
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    stage(build)
+    assert json.loads((build / ".chalice" / "config.json").read_text()) == {"table": "radgate-dev"}
+    assert ":table/radgate-dev" in (build / ".chalice" / "policy-dev.json").read_text()
+    assert (build / "vendor").resolve().name == "abc"
+    after = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_deleted_module_does_not_live_on(project: Path, build: Path) -> None:
+    stage(build)
+    (project / "chalicelib" / "inner" / "old.py").unlink()
+    (project / "chalicelib" / "inner" / "new.py").write_text("")
+    stage(build)
+    assert [path.name for path in (build / "chalicelib" / "inner").iterdir()] == ["new.py"]
+
+
+def test_chalice_keeps_its_memory_and_its_packages(project: Path, build: Path) -> None:
+    assert project
+    kept = [build / ".chalice" / "deployed" / "dev.json", build / ".chalice" / "deployments" / "z"]
+    for path in kept:
+        path.parent.mkdir(parents=True)
+        path.write_text("kept")
+    stage(build)
+    assert [path.read_text() for path in kept] == ["kept", "kept"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["app.py", "chalicelib/inner/old.py", ".chalice/config.json", ".chalice/policy-dev.json"],
+)
+def test_the_digest_follows_everything_that_is_deployed(
+    project: Path, build: Path, name: str
+) -> None:
+    before = stage(build)
+    assert stage(build) == before
+    path = project / name
+    path.write_text(path.read_text() + "\n")
+    assert stage(build) != before
+
+
+def test_the_digest_follows_a_rename(project: Path, build: Path) -> None:
+    before = stage(build)
+    inner = project / "chalicelib" / "inner"
+    (inner / "old.py").rename(inner / "renamed.py")
+    assert stage(build) != before
+
+
+def test_the_digest_ignores_compiled_files(project: Path, build: Path) -> None:
+    before = stage(build)
+    cache = project / "chalicelib" / "__pycache__"
+    cache.mkdir()
+    (cache / "x.pyc").write_bytes(b"1")
+    assert stage(build) == before
+
+
+def test_a_stage_on_aws_is_refused_where_lambda_could_not_load_torch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lambda_packages, "OLDEST_ON_AWS", (sys.version_info[0] + 1, 0))
+    with pytest.raises(CliError, match=r"stage prod needs Python 3\.12"):
+        lambda_packages.lambda_packages("prod")
+
+
+def test_packages_for_lambda_are_never_built_here() -> None:
+    options = lambda_packages.lambda_target(3, 12)
+    assert "--only-binary=:all:" in options
+    assert "--python-version=3.12" in options
+    assert "--platform=manylinux_2_34_x86_64" in options
+    assert not any("manylinux_2_35" in option for option in options)
+
+
+def test_packages_are_installed_once_and_a_failure_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[list[str]] = []
+    outcome = [1, 0]
+
+    def pip(command: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        return subprocess.CompletedProcess(command, outcome.pop(0), "", "a\nERROR: no such wheel\n")
+
+    monkeypatch.setattr(lambda_packages, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(subprocess, "run", pip)
+    with pytest.raises(CliError, match="could not be installed: ERROR: no such wheel"):
+        lambda_packages.lambda_packages("local")
+    assert list((tmp_path / "cache").iterdir()) == []
+    folder = lambda_packages.lambda_packages("local")
+    assert lambda_packages.lambda_packages("local") == folder
+    assert len(calls) == 2
+    assert "--constraint" in calls[0]
