@@ -15,6 +15,7 @@ names that torchvision and torchxrayvision gave them, so that their weights load
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -24,7 +25,7 @@ from torch.nn import functional
 from chalicelib.inference.output import Output
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _BLOCKS = (6, 12, 24, 16)
 _GROWTH = 32
@@ -172,6 +173,17 @@ def _behind(knee: _Knee, weight: Tensor) -> tuple[Tensor, Tensor]:
     return weight.double() * knee.scale[:, None, None], weight.double()[:, :, 0, 0] @ knee.shift
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep hundreds of tiny steps on one thread: handing them out costs more than doing them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 class FusedDenseNet121:
     """`DenseNet121` for answering only; it keeps its own copy of the weights.
 
@@ -183,6 +195,10 @@ class FusedDenseNet121:
     def __init__(self, plain: DenseNet121, *, packed: bool | None = None) -> None:
         if packed is None:
             packed = torch._C._has_mkldnn  # noqa: SLF001 - its public name is untyped
+        with _one_thread():
+            self._fuse(plain, packed=packed)
+
+    def _fuse(self, plain: DenseNet121, *, packed: bool) -> None:
         parts: dict[str, Any] = dict(plain.features.named_children())
         side = _USUAL_SIZE
         scale, shift = _affine(parts["norm0"])

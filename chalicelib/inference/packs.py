@@ -158,15 +158,21 @@ def activate(model_dir: Path, name: str, version: str) -> Pack:
     return wanted
 
 
+def previous_pack(model_dir: Path) -> Pack:
+    """Return the pack before the active one. Raises NotFound when there is none."""
+    choice = _chosen(model_dir)
+    if choice is None or choice.previous is None:
+        raise NotFound("there is no earlier model to go back to")
+    return load_manifest(model_dir / f"{choice.previous.name}-{choice.previous.version}")
+
+
 def rollback(model_dir: Path) -> Pack:
     """Make the pack before the active one active again; a second call undoes the first.
 
     Raises NotFound when there is none before and ModelUnavailable when that one is not sound.
     """
-    choice = _chosen(model_dir)
-    if choice is None or choice.previous is None:
-        raise NotFound("there is no earlier model to go back to")
-    return activate(model_dir, choice.previous.name, choice.previous.version)
+    before = previous_pack(model_dir).ref
+    return activate(model_dir, before.name, before.version)
 
 
 def _chosen(model_dir: Path) -> _Active | None:
