@@ -1,14 +1,13 @@
-"""Clients and keys as the command line writes them: every change one conditional write."""
+"""Clients as the command line writes them: every change is one transaction with the audit trail."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from botocore.exceptions import ClientError
-
+from admin_cli.audited import NEW, AuditedTable, told_client
 from chalicelib.tenants import records
-from chalicelib.tenants.directory import DynamoDirectory
-from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
+from chalicelib.tenants.audit import Change
+from chalicelib.tenants.dynamo import Slice, batch_get, query
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,37 +15,44 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-    from chalicelib.domain import ApiKey, Client
+    from chalicelib.domain import Client, Plan
+    from chalicelib.tenants.audit import Trail
     from chalicelib.tenants.records import Item
-
-_NEW = "attribute_not_exists(pk)"
-_THERE = "attribute_exists(pk)"
 
 
 class Accounts:
-    """Reads and writes clients and keys. Every method may raise StorageUnavailable."""
+    """Reads and writes clients. Every method may raise StorageUnavailable."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, trail: Trail) -> None:
         self._table = table
-        self._directory = DynamoDirectory(table)
-
-    # --- clients ----------------------------------------------------------------------------
+        self._audited = AuditedTable(table, trail)
 
     def add_client(self, client: Client) -> bool:
-        """Store a new client; False, and nothing is changed, when the id is taken."""
-        with translated():
-            try:
-                self._table.put_item(Item=records.client_item(client), ConditionExpression=_NEW)
-            except ClientError as error:
-                if _is_refused(error):
-                    return False
-                raise
-        return True
+        """Store a new client; False, and nothing is changed, when the id is or was taken."""
+        added = False
+
+        def plan() -> Change | None:
+            nonlocal added
+            key, former = records.client_key(client.id), records.former_key(client.id)
+            added = not batch_get(self._table, [key, former])
+            writes = [
+                self._audited.put(records.client_item(client)),
+                # The ledger of a deleted client stays, so its id is never given again.
+                self._audited.check(former, NEW),
+                self._audited.put(records.terms_item(client, client.created_at)),
+            ]
+            told = told_client(client)
+            return (
+                Change("client.create", client.id, client.id, None, told, writes) if added else None
+            )
+
+        self._audited.trail.commit(plan)
+        return added
 
     def client(self, client_id: str) -> Client | None:
         """Return a client as it is now, or None."""
-        items = batch_get(self._table, [records.client_key(client_id)])
-        return records.client_of(items[0]) if items else None
+        item = self._audited.read(records.client_key(client_id))
+        return records.client_of(item) if item else None
 
     def clients(self) -> tuple[Client, ...]:
         """Return all clients by id. One that was just made may be missing for a moment."""
@@ -55,98 +61,45 @@ class Accounts:
         return tuple(records.client_of(item) for item in batch_get(self._table, wanted))
 
     def set_status(self, client_id: str, status: Literal["active", "suspended"]) -> Client | None:
-        """Suspend or resume a client, whatever it was before; None when there is no such client."""
-        item = self._change(records.client_key(client_id), _THERE, status=status)
+        """Suspend or resume a client; None when there is none, or it is being deleted."""
+        return self._edit(
+            "client.suspend" if status == "suspended" else "client.resume",
+            client_id,
+            {"status": status},
+            refuse="deleting_at",
+        )
+
+    def set_details(self, client_id: str, details: dict[str, str]) -> Client | None:
+        """Set `name` or `email`; None when there is no such client, or it is being deleted."""
+        return self._edit("client.update", client_id, details, refuse="deleting_at")
+
+    def set_plan(self, client_id: str, plan: Plan, at: datetime) -> Client | None:
+        """Give a client a plan's terms from `at` on; None as for `set_details`."""
+
+        def terms(item: Item) -> list[TransactWriteItemTypeDef]:
+            return [self._audited.put(records.terms_item(records.client_of(item), at))]
+
+        key, values = records.client_key(client_id), {"plan": plan.model_dump_json()}
+        item = self._audited.edit(
+            "client.plan", key, values, lambda item: "deleting_at" not in item, terms
+        )
         return records.client_of(item) if item else None
 
-    def set_usage_plan(self, client_id: str, usage_plan_id: str) -> Client | None:
-        """Note API Gateway's usage plan, once; None when one is noted or the client is gone."""
-        condition = f"{_THERE} AND attribute_not_exists(usage_plan_id)"
+    def set_usage_plan(
+        self, client_id: str, usage_plan_id: str, instead_of: str | None = None
+    ) -> Client | None:
+        """Note API Gateway's usage plan; None when another than `instead_of` is noted already."""
+
+        def allowed(item: Item) -> bool:
+            return item.get("usage_plan_id") == instead_of
+
+        key, values = records.client_key(client_id), {"usage_plan_id": usage_plan_id}
+        item = self._audited.edit("client.usage_plan", key, values, allowed)
+        return records.client_of(item) if item else None
+
+    def _edit(
+        self, action: str, client_id: str, values: dict[str, str], refuse: str
+    ) -> Client | None:
         key = records.client_key(client_id)
-        item = self._change(key, condition, usage_plan_id=usage_plan_id)
+        item = self._audited.edit(action, key, values, lambda item: refuse not in item)
         return records.client_of(item) if item else None
-
-    # --- keys -------------------------------------------------------------------------------
-
-    def add_key(self, key: ApiKey) -> bool:
-        """Store a new key with its pointers; False when its client is not there."""
-        writes: list[TransactWriteItemTypeDef] = [
-            {
-                "ConditionCheck": {
-                    "TableName": self._table.name,
-                    "Key": records.client_key(key.client_id),
-                    "ConditionExpression": _THERE,
-                }
-            }
-        ]
-        for item in records.api_key_items(key):
-            put = {"TableName": self._table.name, "Item": item, "ConditionExpression": _NEW}
-            writes.append({"Put": put})  # type: ignore[typeddict-item]
-        with translated():
-            try:
-                self._table.meta.client.transact_write_items(TransactItems=writes)
-            except ClientError as error:
-                reasons = [one.get("Code") for one in error.response.get("CancellationReasons", [])]
-                if reasons[:1] == ["ConditionalCheckFailed"]:
-                    return False
-                raise
-        return True
-
-    def key(self, key_id: str) -> ApiKey | None:
-        """Return a key as it is now, or None."""
-        pointers = batch_get(self._table, [records.id_pointer_key(key_id)])
-        if not pointers:
-            return None
-        wanted = records.api_key_key(str(pointers[0]["client_id"]), key_id)
-        items = batch_get(self._table, [wanted])
-        return records.api_key_of(items[0]) if items else None
-
-    def keys(self, client_id: str) -> tuple[ApiKey, ...]:
-        """Return a client's keys, oldest first."""
-        return self._directory.keys(client_id)
-
-    def finish_key(self, key: ApiKey, gateway_key_id: str) -> ApiKey | None:
-        """Note API Gateway's key; None when the key was revoked or discarded meanwhile."""
-        condition = f"{_THERE} AND attribute_not_exists(revoked_at)"
-        where = records.api_key_key(key.client_id, key.id)
-        item = self._change(where, condition, gateway_key_id=gateway_key_id)
-        return records.api_key_of(item) if item else None
-
-    def revoke_key(self, key: ApiKey, at: datetime) -> ApiKey:
-        """Revoke a key; a second time changes nothing, the first time stands."""
-        condition = f"{_THERE} AND attribute_not_exists(revoked_at)"
-        where = records.api_key_key(key.client_id, key.id)
-        item = self._change(where, condition, revoked_at=at.isoformat())
-        return records.api_key_of(item) if item else (self.key(key.id) or key)
-
-    def discard_key(self, key: ApiKey) -> None:
-        """Remove a revoked key and its pointers; one that is gone already is no error."""
-        writes: list[TransactWriteItemTypeDef] = [
-            {"Delete": {"TableName": self._table.name, "Key": {"pk": item["pk"], "sk": item["sk"]}}}
-            for item in records.api_key_items(key)
-        ]
-        with translated():
-            self._table.meta.client.transact_write_items(TransactItems=writes)
-
-    def _change(self, key: Item, condition: str, **values: str) -> dict[str, Any] | None:
-        """Set attributes on a condition and return the whole record; None when it does not hold."""
-        sets = ", ".join(f"#{name} = :{name}" for name in values)
-        with translated():
-            try:
-                answer = self._table.update_item(
-                    Key=key,
-                    UpdateExpression=f"SET {sets}",
-                    ConditionExpression=condition,
-                    ExpressionAttributeNames={f"#{name}": name for name in values},
-                    ExpressionAttributeValues={f":{name}": text for name, text in values.items()},
-                    ReturnValues="ALL_NEW",
-                )
-            except ClientError as error:
-                if _is_refused(error):
-                    return None
-                raise
-        return answer["Attributes"]
-
-
-def _is_refused(error: ClientError) -> bool:
-    return error.response.get("Error", {}).get("Code") == "ConditionalCheckFailedException"

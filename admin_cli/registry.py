@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
-from admin_cli.accounts import Accounts
 from admin_cli.catalogue import amiss, load_plans
 from admin_cli.console import CliError
-from admin_cli.deployment_record import read_deployment
-from admin_cli.emulator import use_local_endpoint
-from admin_cli.foundation import read_foundation
-from admin_cli.gateway import Gateway, gateway_client
-from chalicelib import aws
+from admin_cli.stage import open_stage
 from chalicelib.domain import ApiKey, Client, Scope, new_id
 from chalicelib.tenants import keys
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from admin_cli.accounts import Accounts
+    from admin_cli.gateway import Gateway
+    from admin_cli.keyring import Keyring
     from chalicelib.domain import Mode, Plan
     from chalicelib.ports import Clock
 
@@ -49,9 +47,15 @@ class Registry:
     """Clients and keys of one stage. Every method may raise CliError or StorageUnavailable."""
 
     def __init__(
-        self, accounts: Accounts, gateway: Gateway, plans: Mapping[str, Plan], clock: Clock
+        self,
+        accounts: Accounts,
+        keyring: Keyring,
+        gateway: Gateway,
+        plans: Mapping[str, Plan],
+        clock: Clock,
     ) -> None:
         self._accounts = accounts
+        self._keyring = keyring
         self._gateway = gateway
         self._plans = plans
         self._clock = clock
@@ -98,7 +102,7 @@ class Registry:
 
     def keys(self, client_id: str) -> tuple[ApiKey, ...]:
         """Return a client's keys, oldest first. Raises CliError when there is no such client."""
-        return self._accounts.keys(self.client(client_id).id)
+        return self._keyring.keys(self.client(client_id).id)
 
     def issue_key(
         self,
@@ -130,11 +134,11 @@ class Registry:
             )
         except ValidationError as error:
             raise CliError(amiss(error)) from error
-        if not self._accounts.add_key(key):
+        if not self._keyring.add_key(key):
             raise CliError(f"there is no client {client_id}")
         gateway_key_id = self._gateway.create_key(key.id, secret)
         self._gateway.add_to_plan(str(client.usage_plan_id), gateway_key_id)
-        finished = self._accounts.finish_key(key, gateway_key_id)
+        finished = self._keyring.finish_key(key, gateway_key_id)
         if finished is None:
             self._gateway.delete_key(gateway_key_id)
             raise CliError(f"key {key.id} was revoked while it was being made: issue another")
@@ -145,7 +149,7 @@ class Registry:
         if not _KEY_ID.fullmatch(key_id):
             # It is not repeated: someone may have pasted the secret itself.
             raise CliError("that is not the id of a key: see `keys list`")
-        key = self._accounts.key(key_id)
+        key = self._keyring.key(key_id)
         if key is None:
             raise CliError(f"there is no key {key_id}")
         return self._close(key)
@@ -174,7 +178,7 @@ class Registry:
 
     def _close(self, key: ApiKey) -> ApiKey:
         """Revoke in the table, which the function obeys, then delete at the gateway."""
-        closed = self._accounts.revoke_key(key, self._clock())
+        closed = self._keyring.revoke_key(key, self._clock())
         gateway_key_id = closed.gateway_key_id or self._gateway.find_key(key.id)
         if gateway_key_id is not None:
             self._gateway.delete_key(gateway_key_id)
@@ -182,10 +186,10 @@ class Registry:
 
     def _discard_abandoned(self, client_id: str) -> None:
         """Remove keys that a crash left half made: nobody ever saw their secrets."""
-        for key in self._accounts.keys(client_id):
+        for key in self._keyring.keys(client_id):
             if key.gateway_key_id is None and key.created_at <= self._clock() - ABANDONED_AFTER:
                 # Revoked first, so that a run that is only slow cannot finish it meanwhile.
-                self._accounts.discard_key(self._close(key))
+                self._keyring.discard_key(self._close(key))
 
 
 def open_registry(stage: str) -> Registry:
@@ -193,11 +197,5 @@ def open_registry(stage: str) -> Registry:
 
     Raises CliError when the stage is not deployed or, for `local`, does not run.
     """
-    if stage == "local":
-        use_local_endpoint()
-    table = aws.table(read_foundation(stage).TableName)
-    deployment = read_deployment(table.name)
-    if deployment is None:
-        raise CliError(f"stage {stage} has no API yet: deploy it first")
-    gateway = Gateway(gateway_client(), stage, deployment.rest_api_id, deployment.api_stage)
-    return Registry(Accounts(table), gateway, load_plans(), lambda: datetime.now(UTC))
+    opened = open_stage(stage)
+    return Registry(opened.accounts, opened.keyring, opened.gateway, load_plans(), opened.clock)

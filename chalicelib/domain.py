@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - pydantic reads the annotation at run time
+from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 from ulid import ULID
 
 NO_FINDING = "No finding"
@@ -54,6 +62,29 @@ class Throttle(Value):
     burst: int = Field(ge=1)
 
 
+def _exact(amount: object) -> object:
+    """Refuse a float: 0.1 is not a tenth, and money must add up."""
+    if isinstance(amount, float):
+        raise ValueError('write the amount as text, such as "0.10"')  # noqa: TRY004 - for pydantic
+    return amount
+
+
+Amount = Annotated[Decimal, BeforeValidator(_exact)]
+
+
+class Price(Value):
+    """What a plan costs. `monthly` covers `included` studies of each calendar month, in UTC.
+
+    Every further study of that month costs `overage`. Amounts are exact decimals in `currency`
+    (ISO 4217), written as text.
+    """
+
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    monthly: Amount = Field(ge=0, max_digits=12, decimal_places=2)
+    included: int = Field(ge=0)
+    overage: Amount = Field(ge=0, max_digits=12, decimal_places=4)
+
+
 class Plan(Value):
     """One entry of the catalogue in `plans.toml`.
 
@@ -66,6 +97,7 @@ class Plan(Value):
     studies: Quota
     requests: Quota
     throttle: Throttle
+    price: Price | None = Field(default=None, description="None: it is not invoiced.")
 
 
 class Client(Value):
@@ -79,6 +111,9 @@ class Client(Value):
     created_at: AwareDatetime
     usage_plan_id: str | None = Field(
         default=None, description="API Gateway's usage plan; None until it was made."
+    )
+    deleting_at: AwareDatetime | None = Field(
+        default=None, description="When its deletion began; it is suspended and stays so."
     )
 
 
@@ -97,6 +132,13 @@ class ApiKey(Value):
     revoked_at: AwareDatetime | None = None
     gateway_key_id: str | None = Field(
         default=None, description="API Gateway's key; None until it was made."
+    )
+    replaces: str | None = Field(default=None, description="The key whose rotation made this one.")
+    replaced_by: str | None = Field(
+        default=None, description="The key that took over; this one works until it expires."
+    )
+    last_used_at: AwareDatetime | None = Field(
+        default=None, description="Of a minute's uses, one is noted."
     )
 
 

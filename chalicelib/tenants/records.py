@@ -8,6 +8,10 @@
 | pointer | KEY#<key id>   | KEY             | immutable: whose key has this id              |
 | study   | CLIENT#<id>    | STUDY#<id>      | gsi1pk CLIENT#<id>#<status>, gsi1sk <id>      |
 | usage   | CLIENT#<id>    | USAGE#<date>    | `used` of the period that begins on that date |
+| terms   | CLIENT#<id>    | TERMS#<time>    | the plan that held from that time on          |
+| former  | CLIENT#<id>    | FORMER          | gsi1pk FORMER, gsi1sk <id>: a deleted client  |
+
+The audit trail has a partition of its own (`audit.py`).
 
 The index needs no attributes but its keys: readers take the ids and fetch the items
 themselves, consistently. What a record holds beyond the fields of its domain value is ignored,
@@ -16,6 +20,7 @@ so that a release can be rolled back after a newer one has written.
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.domain import ApiKey, Client, Plan, Study
@@ -25,8 +30,11 @@ if TYPE_CHECKING:
 
 INDEX = "gsi1"
 ALL_CLIENTS = "CLIENTS"
+FORMER_CLIENTS = "FORMER"
 KEY_PREFIX = "KEY#"
 STUDY_PREFIX = "STUDY#"
+TERMS_PREFIX = "TERMS#"
+USAGE_PREFIX = "USAGE#"
 
 Item = dict[str, Any]
 
@@ -63,7 +71,21 @@ def study_key(client_id: str, study_id: str) -> Item:
 
 def usage_key(client_id: str, period_start: datetime) -> Item:
     """Return the primary key of the usage in the period that begins at `period_start`, in UTC."""
-    return {"pk": partition(client_id), "sk": f"USAGE#{period_start:%Y-%m-%d}"}
+    return {"pk": partition(client_id), "sk": f"{USAGE_PREFIX}{period_start:%Y-%m-%d}"}
+
+
+def former_key(client_id: str) -> Item:
+    """Return the primary key of what is kept of a deleted client."""
+    return {"pk": partition(client_id), "sk": "FORMER"}
+
+
+def terms_item(client: Client, since: datetime) -> Item:
+    """Return the record of the plan that a client has from `since` on, for its invoices."""
+    return {
+        "pk": partition(client.id),
+        "sk": f"{TERMS_PREFIX}{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+        "plan": client.plan.model_dump_json(),
+    }
 
 
 def status_partition(client_id: str, status: str) -> str:

@@ -11,7 +11,10 @@ from moto import mock_aws
 
 from admin_cli.accounts import Accounts
 from admin_cli.gateway import Gateway
+from admin_cli.keyring import Keyring
 from admin_cli.registry import Registry
+from chalicelib.tenants.audit import Trail
+from chalicelib.tenants.audit_check import verify
 from tests.fakes.clock import FixedClock
 from tests.fakes.values import NOON, a_plan
 from tests.integration.tenants.conftest import make_table
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
     from chalicelib.domain import Plan
+    from chalicelib.tenants.audit import AuditEntry
 
 PLANS = {"clinic": a_plan(), "trial": a_plan(10, name="trial", title="Trial")}
 
@@ -71,8 +75,16 @@ class World:
     clock: FixedClock
 
     @property
+    def trail(self) -> Trail:
+        return Trail(self.table, lambda: "local:tester", self.clock, pause=self.clock.advance)
+
+    @property
     def accounts(self) -> Accounts:
-        return Accounts(self.table)
+        return Accounts(self.table, self.trail)
+
+    @property
+    def keyring(self) -> Keyring:
+        return Keyring(self.table, self.trail)
 
     @property
     def gateway(self) -> Gateway:
@@ -83,14 +95,23 @@ class World:
         *,
         fuse: Fuse | None = None,
         accounts: Accounts | None = None,
+        keyring: Keyring | None = None,
         gateway: Gateway | None = None,
         plans: dict[str, Plan] | None = None,
     ) -> Registry:
-        accounts, gateway = accounts or self.accounts, gateway or self.gateway
+        accounts, keyring = accounts or self.accounts, keyring or self.keyring
+        gateway = gateway or self.gateway
         if fuse is not None:
             accounts = cast("Accounts", Fused(accounts, fuse))
+            keyring = cast("Keyring", Fused(keyring, fuse))
             gateway = cast("Gateway", Fused(gateway, fuse))
-        return Registry(accounts, gateway, plans or PLANS, self.clock)
+        return Registry(accounts, keyring, gateway, plans or PLANS, self.clock)
+
+    def audited(self) -> list[AuditEntry]:
+        """Return the whole audit trail, oldest first, once its chain was checked."""
+        verdict = verify(self.table.name, self.trail.head, self.trail.records)
+        assert verdict.broken is None
+        return list(self.trail.latest(10_000))[::-1]
 
     def plans_in_gateway(self) -> list[dict[str, Any]]:
         return cast("list[dict[str, Any]]", self.apigateway.get_usage_plans()["items"])

@@ -213,3 +213,28 @@ def test_plans_list_and_show(radgate: Radgate) -> None:
         assert radgate.json("plans", "show", plan["name"]) == plan
         shown = radgate("plans", "show", plan["name"]).stdout
         assert f"{plan['studies']['limit']:,} per {plan['studies']['period']}" in shown
+
+
+def test_the_audit_trail_is_listed_and_verified(radgate: Radgate, stage: Table) -> None:
+    radgate.create("audited")
+    radgate("clients", "suspend", "audited")
+    entries = radgate.json("audit", "log", "--client", "audited")
+    actions = [entry["action"] for entry in entries]
+    assert actions == ["client.suspend", "client.usage_plan", "client.create"]
+    assert all(entry["actor"].startswith("arn:aws:") for entry in entries)
+    shown = radgate("audit", "log", "--client", "audited", "--limit", "1").stdout
+    assert "status:" in shown
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
+    anchor = radgate("audit", "verify").stdout.strip()
+    assert radgate.json("audit", "verify", "--anchor", anchor)["anchor"] == anchor
+    assert radgate("audit", "verify", "--anchor", "17").status == 2
+    number = int(anchor.partition(":")[0])
+    key = {"pk": "AUDIT", "sk": f"ENTRY#{number:012d}"}
+    kept = stage.get_item(Key=key)["Item"]
+    stage.put_item(Item=kept | {"document": str(kept["document"]).replace("suspended", "active")})
+    for form in ("table", "json"):
+        ended = radgate("--output", form, "audit", "verify")
+        assert (ended.status, ended.stdout) == (1, "")
+        assert f"entry {number} was changed" in ended.stderr
+    stage.put_item(Item=kept)
+    assert radgate("audit", "verify").status == 0

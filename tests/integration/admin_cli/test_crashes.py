@@ -9,6 +9,7 @@ import pytest
 from admin_cli.accounts import Accounts
 from admin_cli.console import CliError
 from admin_cli.gateway import Gateway
+from admin_cli.keyring import Keyring
 from chalicelib.tenants import keys
 from chalicelib.tenants.directory import DynamoDirectory
 from tests.integration.admin_cli.conftest import Fuse, Killed
@@ -187,23 +188,25 @@ def test_two_runs_of_clients_create_at_once_end_in_one_usage_plan(world: World) 
 
 def test_a_run_that_finds_the_other_s_usage_plan_does_not_delete_it(world: World) -> None:
     class Slow(Accounts):
-        def set_usage_plan(self, client_id: str, usage_plan_id: str) -> Client | None:
+        def set_usage_plan(
+            self, client_id: str, usage_plan_id: str, instead_of: str | None = None
+        ) -> Client | None:
             create(world.registry())
-            return super().set_usage_plan(client_id, usage_plan_id)
+            return super().set_usage_plan(client_id, usage_plan_id, instead_of)
 
-    client = create(world.registry(accounts=Slow(world.table)))
+    client = create(world.registry(accounts=Slow(world.table, world.trail)))
     assert [plan["id"] for plan in world.plans_in_gateway()] == [client.usage_plan_id]
 
 
 def test_a_key_for_a_client_that_disappears_is_not_made(world: World) -> None:
     create(world.registry())
 
-    class Slow(Accounts):
+    class Slow(Keyring):
         def add_key(self, key: ApiKey) -> bool:
             world.table.delete_item(Key={"pk": "CLIENT#acme", "sk": "CLIENT"})
             return super().add_key(key)
 
     with pytest.raises(CliError, match="no client acme"):
-        world.registry(accounts=Slow(world.table)).issue_key("acme")
+        world.registry(keyring=Slow(world.table, world.trail)).issue_key("acme")
     assert world.keys_in_gateway() == {}
     assert world.records("HASH#") == []

@@ -138,6 +138,44 @@ def test_a_key_without_options_may_do_everything_for_ever(world: World) -> None:
     assert (key.scopes, key.expires_at, key.mode) == (frozenset(Scope), None, "live")
 
 
+def test_every_change_is_in_the_audit_trail_and_no_secret_or_hash_is(world: World) -> None:
+    create(world.registry())
+    issued = world.registry().issue_key("acme", label="pacs")
+    world.registry().suspend("acme")
+    world.registry().suspend("acme")
+    world.registry().resume("acme")
+    world.registry().revoke_key(issued.key.id)
+    trail = world.audited()
+    assert [(entry.action, entry.subject) for entry in trail] == [
+        ("client.create", "acme"),
+        ("client.usage_plan", "acme"),
+        ("key.issue", issued.key.id),
+        ("key.finish", issued.key.id),
+        ("client.suspend", "acme"),
+        ("client.resume", "acme"),
+        ("key.revoke", issued.key.id),
+    ]
+    assert {entry.actor for entry in trail} == {"local:tester"}
+    assert {entry.client_id for entry in trail} == {"acme"}
+    assert (trail[0].before, trail[0].after and trail[0].after["plan"]["name"]) == (None, "clinic")
+    assert (trail[4].before, trail[4].after) == ({"status": "active"}, {"status": "suspended"})
+    for entry in trail:
+        assert issued.secret not in entry.document()
+        assert issued.key.sha256 not in entry.document()
+
+
+def test_what_is_refused_is_not_in_the_audit_trail(world: World) -> None:
+    create(world.registry())
+    before = world.audited()
+    with pytest.raises(CliError):
+        create(world.registry(), name="Another")
+    with pytest.raises(CliError):
+        world.registry().suspend("ghost")
+    with pytest.raises(CliError):
+        world.registry().revoke_key(new_id("key"))
+    assert world.audited() == before
+
+
 def test_a_label_that_is_too_long_is_refused(world: World) -> None:
     create(world.registry())
     with pytest.raises(CliError, match="label"):

@@ -1,0 +1,132 @@
+"""One record read and changed together with its line in the audit trail."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.tenants.audit import Change
+from chalicelib.tenants.dynamo import batch_get
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+    from chalicelib.domain import ApiKey, Client
+    from chalicelib.tenants.audit import Trail
+    from chalicelib.tenants.records import Item
+
+NEW = "attribute_not_exists(pk)"
+THERE = "attribute_exists(pk)"
+
+
+class AuditedTable:
+    """The table as commands change it. Every method may raise StorageUnavailable."""
+
+    def __init__(self, table: Table, trail: Trail) -> None:
+        self.table = table
+        self.trail = trail
+
+    def read(self, key: Item) -> Item | None:
+        """Return a record as it is now, or None."""
+        items = batch_get(self.table, [key])
+        return items[0] if items else None
+
+    def edit(
+        self,
+        action: str,
+        key: Item,
+        values: Mapping[str, str],
+        allowed: Callable[[Item], bool] = lambda _item: True,
+        further: Callable[[Item], list[TransactWriteItemTypeDef]] = lambda _item: [],
+    ) -> Item | None:
+        """Set attributes of a record and return it; None when it is gone or not `allowed`.
+
+        What has these values already is left alone and not noted. `further`: what is to be
+        written with it, given the record as it will be.
+        """
+        result: Item | None = None
+
+        def plan() -> Change | None:
+            nonlocal result
+            item = self.read(key)
+            result = None if item is None or not allowed(item) else {**item, **values}
+            if item is None or result is None or result == item:
+                return None
+            before = {name: item.get(name) for name in values}
+            return Change(
+                action=action,
+                subject=str(item["id"]),
+                client_id=str(item.get("client_id", item["id"])),
+                before=told(before),
+                after=told(values),
+                writes=[self.update(key, before, values), *further(result)],
+            )
+
+        self.trail.commit(plan)
+        return result
+
+    def put(self, item: Item) -> TransactWriteItemTypeDef:
+        """Return the write of a new record."""
+        return {
+            "Put": {"TableName": self.table.name, "Item": item, "ConditionExpression": NEW},
+        }
+
+    def check(self, key: Item, condition: str) -> TransactWriteItemTypeDef:
+        """Return a check that writes nothing."""
+        return {
+            "ConditionCheck": {
+                "TableName": self.table.name,
+                "Key": key,
+                "ConditionExpression": condition,
+            }
+        }
+
+    def delete(self, key: Item) -> TransactWriteItemTypeDef:
+        """Return the removal of a record."""
+        place = {"pk": key["pk"], "sk": key["sk"]}
+        return {"Delete": {"TableName": self.table.name, "Key": place}}
+
+    def update(
+        self, key: Item, before: Mapping[str, str | None], after: Mapping[str, str]
+    ) -> TransactWriteItemTypeDef:
+        """Return the write of `after`, which holds only while these attributes are as `before`."""
+        conditions = [THERE]
+        values: dict[str, Any] = {f":{name}": text for name, text in after.items()}
+        for name, text in before.items():
+            if text is None:
+                conditions.append(f"attribute_not_exists(#{name})")
+            else:
+                conditions.append(f"#{name} = :was_{name}")
+                values[f":was_{name}"] = text
+        return {
+            "Update": {
+                "TableName": self.table.name,
+                "Key": key,
+                "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in after),
+                "ConditionExpression": " AND ".join(conditions),
+                "ExpressionAttributeNames": {f"#{name}": name for name in {*before, *after}},
+                "ExpressionAttributeValues": values,
+            }
+        }
+
+
+def told(values: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return attributes as the trail tells them: a plan not as text within text."""
+    return {
+        name: json.loads(text) if name == "plan" and text is not None else text
+        for name, text in values.items()
+    }
+
+
+def told_client(client: Client) -> dict[str, Any]:
+    """Return a client as the trail tells it."""
+    return client.model_dump(mode="json", exclude_none=True)
+
+
+def told_key(key: ApiKey) -> dict[str, Any]:
+    """Return a key as the trail tells it: its hash opens nothing, but is nobody's business."""
+    fields = key.model_dump(mode="json", exclude={"sha256", "last_used_at"}, exclude_none=True)
+    return fields | {"scopes": sorted(key.scopes)}

@@ -1,0 +1,340 @@
+"""The audit trail: one unbroken chain, whoever writes at once, dies or tampers."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from moto import mock_aws
+
+from chalicelib.errors import StorageUnavailable
+from chalicelib.tenants import audit
+from chalicelib.tenants.audit import AuditEntry, Change, Trail
+from chalicelib.tenants.audit_check import Verdict, verify
+from tests.fakes.clock import FixedClock
+from tests.fakes.values import NOON
+from tests.integration.tenants.conftest import isolate_transactions, make_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb.service_resource import Table
+
+CLOCK = FixedClock(NOON)
+
+
+def trail_of(table: Table, actor: str = "arn:aws:iam::111122223333:user/ann") -> Trail:
+    return Trail(table, lambda: actor, CLOCK, pause=lambda _seconds: None)
+
+
+def check(table: Table, anchor: str = "") -> Verdict:
+    trail = trail_of(table)
+    return verify(table.name, trail.head, trail.records, anchor)
+
+
+def counter(table: Table, name: str) -> int:
+    item = table.get_item(Key={"pk": "COUNTER", "sk": name}, ConsistentRead=True).get("Item", {})
+    return int(str(item.get("count", 0)))
+
+
+def step(table: Table, name: str) -> Change:
+    """Return the change that counts one up, without any condition of its own."""
+    was = counter(table, name)
+    item: Any = {"pk": "COUNTER", "sk": name, "count": was + 1}
+    return Change(
+        action="counter.step",
+        subject=name,
+        client_id=name,
+        before={"count": was},
+        after={"count": was + 1},
+        writes=[{"Put": {"TableName": table.name, "Item": item}}],
+    )
+
+
+def add(table: Table, count: int, name: str = "acme") -> list[AuditEntry]:
+    entries = [trail_of(table).commit(lambda: step(table, name)) for _ in range(count)]
+    return [entry for entry in entries if entry is not None]
+
+
+def test_an_entry_says_who_when_what_before_and_after(table: Table) -> None:
+    entry = trail_of(table).commit(lambda: step(table, "acme"))
+    assert entry is not None
+    assert entry.model_dump(exclude={"previous"}) == {
+        "number": 1,
+        "at": NOON,
+        "actor": "arn:aws:iam::111122223333:user/ann",
+        "action": "counter.step",
+        "subject": "acme",
+        "client_id": "acme",
+        "before": {"count": 0},
+        "after": {"count": 1},
+    }
+    assert trail_of(table).latest(10) == (entry,)
+
+
+def test_the_chain_is_read_newest_first_and_by_client(table: Table) -> None:
+    entries = [entry for name in ("acme", "other", "acme") for entry in add(table, 1, name)]
+    trail = trail_of(table)
+    assert trail.latest(10) == tuple(entries[::-1])
+    assert trail.latest(2) == tuple(entries[:0:-1])
+    assert trail.latest(10, "acme") == (entries[2], entries[0])
+    assert trail.latest(1, "acme") == (entries[2],)
+    assert trail.latest(10, "nobody") == ()
+
+
+def test_where_nothing_changes_nothing_is_written(table: Table) -> None:
+    assert trail_of(table).commit(lambda: None) is None
+    assert table.scan()["Items"] == []
+    assert check(table).entries == 0
+
+
+def test_a_change_that_is_refused_leaves_no_entry(table: Table) -> None:
+    refused: Any = {
+        "Put": {
+            "TableName": table.name,
+            "Item": {"pk": "X", "sk": "X"},
+            "ConditionExpression": "attribute_exists(pk)",
+        }
+    }
+    tries = list[int]()
+
+    def plan() -> Change:
+        tries.append(1)
+        return Change("x", "x", None, None, {}, [refused])
+
+    with pytest.raises(StorageUnavailable, match="Too many changes"):
+        trail_of(table).commit(plan)
+    assert len(tries) == 16
+    assert table.scan()["Items"] == []
+
+
+def test_a_long_chain_is_read_in_parts(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_PAGE", 3)
+    for count in (3, 4):  # up to the edge of a part, and over it
+        add(table, count)
+        assert check(table).broken is None
+    assert check(table).entries == 7
+
+
+def test_writers_at_once_never_fork_the_chain_and_lose_no_change(table: Table) -> None:
+    conflicts = isolate_transactions(table)
+
+    def write(_: int) -> AuditEntry | None:
+        return Trail(table, lambda: "ann", CLOCK).commit(lambda: step(table, "acme"))
+
+    with ThreadPoolExecutor(4) as threads:
+        made = list(threads.map(write, range(16)))
+    assert conflicts
+    assert sorted(entry.number for entry in made if entry) == list(range(1, 17))
+    assert counter(table, "acme") == 16
+    assert check(table) == Verdict(entries=16, anchor=check(table).anchor)
+
+
+class Writers(RuleBasedStateMachine):
+    """Writers that finish, overtake each other at the worst moment, or die on either side of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mock = mock_aws()
+        self.mock.start()
+        self.table = make_table()
+        self.counts = {"acme": 0, "other": 0}
+        self.order = list[str]()
+        self.anchor = ""
+
+    def teardown(self) -> None:
+        self.mock.stop()
+
+    def stepped(self, name: str) -> None:
+        self.counts[name] += 1
+        self.order.append(name)
+
+    @rule(name=st.sampled_from(["acme", "other"]))
+    def write(self, name: str) -> None:
+        add(self.table, 1, name)
+        self.stepped(name)
+
+    @rule(name=st.sampled_from(["acme", "other"]), by=st.integers(1, 3))
+    def be_overtaken(self, name: str, by: int) -> None:
+        """Others write between this writer's reading and its writing, `by` times."""
+        left = [by]
+
+        def plan() -> Change:
+            change = step(self.table, name)
+            if left[0]:
+                left[0] -= 1
+                self.write(name)
+            return change
+
+        trail_of(self.table).commit(plan)
+        self.stepped(name)
+
+    @rule(name=st.sampled_from(["acme", "other"]), late=st.booleans())
+    def die(self, name: str, *, late: bool) -> None:
+        class Died(BaseException):
+            pass
+
+        def die(**_: object) -> None:
+            raise Died
+
+        events: Any = self.table.meta.client.meta.events
+        moment = f"{'after' if late else 'before'}-call.dynamodb.TransactWriteItems"
+        events.register(moment, die)
+        try:
+            add(self.table, 1, name)
+        except Died:
+            if late:
+                self.stepped(name)
+        finally:
+            events.unregister(moment, die)
+
+    @rule()
+    def keep_the_anchor(self) -> None:
+        self.anchor = check(self.table).anchor if self.order else ""
+
+    @invariant()
+    def every_change_has_its_entry_in_one_chain(self) -> None:
+        verdict = check(self.table, self.anchor)
+        assert verdict.broken is None
+        assert verdict.entries == len(self.order)
+        trail = [entry.subject for entry in trail_of(self.table).latest(1000)]
+        assert trail[::-1] == self.order
+        assert {name: counter(self.table, name) for name in self.counts} == self.counts
+
+
+TestWriters = Writers.TestCase
+TestWriters.settings = settings(max_examples=6, stateful_step_count=8, deadline=None)
+
+
+# --- tampering --------------------------------------------------------------------------
+
+
+def rewrite(table: Table, number: int, **fields: Any) -> None:
+    key = audit.entry_key(audit.sort_key(number))
+    table.put_item(Item=table.get_item(Key=key)["Item"] | fields)
+
+
+def remove(table: Table, number: int) -> None:
+    table.delete_item(Key=audit.entry_key(audit.sort_key(number)))
+
+
+def forge(table: Table, first: int) -> None:
+    """Change one entry and write all that follow anew, as someone with all rights could."""
+    entries = list(trail_of(table).latest(100))[::-1]
+    previous = entries[first - 1].previous
+    for entry in entries[first - 1 :]:
+        told = entry.model_copy(update={"actor": "nobody", "previous": previous})
+        item = audit.entry_item(told)
+        table.put_item(Item=item)
+        previous = item["hash"]
+    table.put_item(Item={**audit.HEAD_KEY, "number": len(entries), "hash": previous})
+
+
+def edit_text(table: Table, number: int) -> None:
+    text = table.get_item(Key=audit.entry_key(audit.sort_key(number)))["Item"]["document"]
+    rewrite(table, number, document=str(text).replace("ann", "bob"))
+
+
+def edit_text_and_hash(table: Table, number: int) -> None:
+    text = str(table.get_item(Key=audit.entry_key(audit.sort_key(number)))["Item"]["document"])
+    told = json.dumps(json.loads(text) | {"previous": "0" * 64})
+    rewrite(table, number, document=told, hash=audit.sha256(told))
+
+
+def swap(table: Table, number: int) -> None:
+    keys = [audit.entry_key(audit.sort_key(n)) for n in (number, number + 1)]
+    items = [table.get_item(Key=key).get("Item", {}) for key in keys]
+    rewrite(table, number, document=items[1]["document"], hash=items[1]["hash"])
+    rewrite(table, number + 1, document=items[0]["document"], hash=items[0]["hash"])
+
+
+def refile(table: Table, number: int) -> None:
+    rewrite(table, number, gsi1pk=audit.index_partition("other"))
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    tamper=st.sampled_from([edit_text, edit_text_and_hash, remove, swap, refile]),
+    number=st.integers(1, 5),
+)
+def test_the_first_entry_that_is_amiss_is_named(
+    tamper: Callable[[Table, int], None], number: int
+) -> None:
+    with mock_aws():
+        table = make_table()
+        add(table, 6)
+        assert check(table).broken is None
+        tamper(table, number)
+        broken = check(table).broken
+        assert broken is not None
+        assert broken.number == number
+
+
+def test_an_end_that_was_cut_off_is_named(table: Table) -> None:
+    add(table, 5)
+    for number in (5, 4):
+        remove(table, number)
+    broken = check(table).broken
+    assert broken is not None
+    assert (broken.number, broken.reason) == (
+        4,
+        "is missing, as is all up to 5: the end was cut off",
+    )
+
+
+@pytest.mark.parametrize("number", [None, 3])
+def test_a_head_that_was_moved_back_is_named(table: Table, number: int | None) -> None:
+    entries = add(table, 5)
+    if number is None:
+        table.delete_item(Key=audit.HEAD_KEY)
+    else:
+        was = entries[number].previous
+        table.put_item(Item={**audit.HEAD_KEY, "number": number, "hash": was})
+    broken = check(table).broken
+    assert broken is not None
+    assert broken.number == (number or 0) + 1
+
+
+def test_a_last_entry_that_was_written_anew_is_named_by_the_head(table: Table) -> None:
+    add(table, 3)
+    last = trail_of(table).latest(1)[0].model_copy(update={"actor": "nobody"})
+    table.put_item(Item=audit.entry_item(last))
+    broken = check(table).broken
+    assert broken is not None
+    assert broken.number == 3
+
+
+def test_a_chain_that_was_rewritten_whole_is_found_by_the_anchor_alone(table: Table) -> None:
+    add(table, 3)
+    kept = check(table).anchor
+    add(table, 2)
+    assert check(table, kept).broken is None
+    forge(table, 2)
+    assert check(table).broken is None
+    broken = check(table, kept).broken
+    assert broken is not None
+    assert broken.number == 3
+
+
+def test_an_end_that_was_cut_off_with_its_head_is_found_by_the_anchor(table: Table) -> None:
+    entries = add(table, 3)
+    kept = check(table).anchor
+    remove(table, 3)
+    table.put_item(Item={**audit.HEAD_KEY, "number": 2, "hash": entries[2].previous})
+    assert check(table).broken is None
+    broken = check(table, kept).broken
+    assert broken is not None
+    assert broken.number == 3
+
+
+def test_a_chain_of_another_stage_is_no_chain_of_this_one(table: Table) -> None:
+    add(table, 1)
+    trail = trail_of(table)
+    broken = verify("radgate-other", trail.head, trail.records).broken
+    assert broken is not None
+    assert broken.number == 1
