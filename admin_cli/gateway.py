@@ -84,6 +84,18 @@ class Gateway:
             )
         return answer["id"]
 
+    def set_limits(self, usage_plan_id: str, plan: Plan) -> bool:
+        """Give a usage plan the gate of `plan`; False, and no change, when it has it already."""
+        with _translated():
+            found = self._client.get_usage_plan(usagePlanId=usage_plan_id)
+            operations = _difference(found, plan)
+            if operations:
+                self._client.update_usage_plan(
+                    usagePlanId=usage_plan_id,
+                    patchOperations=operations,  # type: ignore[arg-type]
+                )
+        return bool(operations)
+
     def delete_usage_plan(self, usage_plan_id: str) -> None:
         """Delete a usage plan; one that is gone already is no error."""
         stage = f"{self._api_stage['apiId']}:{self._api_stage['stage']}"
@@ -105,6 +117,13 @@ class Gateway:
                 tags={"app": "radgate", "stage": self._stage},
             )
         return answer["id"]
+
+    def value_of(self, gateway_key_id: str) -> str | None:
+        """Return the secret of a key, which API Gateway can show again; None when it is gone."""
+        found = None
+        with _translated(gone_is_fine=True):
+            found = self._client.get_api_key(apiKey=gateway_key_id, includeValue=True)
+        return None if found is None else found["value"]
 
     def find_key(self, key_id: str) -> str | None:
         """Return API Gateway's id of the key with this name, or None."""
@@ -129,6 +148,28 @@ class Gateway:
 
     def _plan_name(self, client_id: str) -> str:
         return f"radgate-{self._stage}-{client_id}"
+
+
+def _difference(found: object, plan: Plan) -> list[dict[str, str]]:
+    """Return the patches that make a usage plan, as API Gateway shows it, the gate of `plan`."""
+    shown = found if isinstance(found, dict) else {}
+    throttle, quota = shown.get("throttle") or {}, shown.get("quota") or {}
+    wanted = {
+        "/throttle/rateLimit": (throttle.get("rateLimit"), f"{plan.throttle.rate_per_second:g}"),
+        "/throttle/burstLimit": (throttle.get("burstLimit"), str(plan.throttle.burst)),
+        "/quota/limit": (quota.get("limit"), str(plan.requests.limit)),
+        "/quota/period": (quota.get("period"), _PERIODS[plan.requests.period]),
+    }
+    return [
+        {"op": "replace", "path": path, "value": value}
+        for path, (is_now, value) in wanted.items()
+        if _text(is_now) != value
+    ]
+
+
+def _text(value: object) -> str:
+    """Return a limit as it is written in a patch: 5 and 5.0 are the same limit."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _stages(entries: object) -> list[dict[str, str]]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from admin_cli.console import console_of
-from admin_cli.registry import open_registry
+from admin_cli.probe import is_refused, seconds_until_refused
+from admin_cli.registry import open_registry, registry_of
+from admin_cli.stage import open_stage
 from chalicelib.domain import Scope, is_expired
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ app = typer.Typer(help="The secrets with which clients use the API.", no_args_is
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=3660)
+_PROBE_SECONDS = 90
 SHOWN_ONCE = "Keep it now: it is stored only as a hash and will not be shown again."
 
 
@@ -31,6 +34,9 @@ def parse_duration(text: str) -> timedelta:
             "a whole number with m, h, d or w, such as 90d, and at most ten years"
         )
     return duration
+
+
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's id, not its secret.")]
 
 
 @app.command()
@@ -91,27 +97,88 @@ def list_keys(
 
 
 @app.command()
+def rotate(
+    context: typer.Context,
+    key_id: KeyArgument,
+    overlap: Annotated[
+        timedelta,
+        typer.Option(
+            parser=parse_duration,
+            metavar="DURATION",
+            help="How long the old key goes on working, such as 30m, 24h or 7d.",
+        ),
+    ] = "24h",  # type: ignore[assignment]
+) -> None:
+    """Make a new key like this one and print its secret, this once; the old one works on a while.
+
+    Label, scopes, mode and length of life are the same. The client's quota of studies belongs to
+    the client and goes on as it stands. To rotate again during the overlap, give the new key.
+
+    Example: radgate keys rotate key_01JD3Z0V6W8Y2M4N6P8R0T2V4X --overlap 24h
+    """
+    console = console_of(context)
+    registry = open_registry(console.stage)
+    rotated = registry.rotate_key(key_id, overlap)
+    old = registry.key(key_id)
+    if console.json:
+        console.print_json(
+            {"secret": rotated.secret} | key_view(rotated.key) | {"old": key_view(old)}
+        )
+    else:
+        console.print(rotated.secret)
+        console.info(
+            f"Key {rotated.key.id} replaces {old.id}, which works until"
+            f" {old.expires_at:%Y-%m-%d %H:%M:%S} UTC. {SHOWN_ONCE}"
+        )
+
+
+@app.command()
 def revoke(
     context: typer.Context,
-    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's id, not its secret.")],
+    key_id: KeyArgument,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Probe the API until it refuses the key.")
+    ] = False,
 ) -> None:
-    """Take a key back for good: it is refused within 30 seconds. Twice is no error."""
+    """Take a key back for good: it is refused within 30 seconds. Twice is no error.
+
+    Example: radgate keys revoke key_01JD3Z0V6W8Y2M4N6P8R0T2V4X --wait
+    """
     console = console_of(context)
-    key = open_registry(console.stage).revoke_key(key_id)
+    stage = open_stage(console.stage)
+    registry = registry_of(stage)
+    # Asked for first: with the gateway's key goes the only copy of the secret.
+    secret = registry.secret_of(key_id) if wait else None
+    key = registry.revoke_key(key_id)
+    seconds = None
+    if secret is not None:
+        url = stage.deployment.api_url
+        seconds = seconds_until_refused(lambda: is_refused(url, secret), _PROBE_SECONDS)
     if console.json:
-        console.print_json(key_view(key))
+        waited = {"refused_after_seconds": seconds and round(seconds, 2)} if wait else {}
+        console.print_json(key_view(key) | waited)
+        return
+    console.print(f"Key {key.id} of client {key.client_id} is revoked.")
+    if seconds is not None:
+        console.print(f"The API refused it {seconds:.1f} seconds after it was revoked.")
+    elif wait:
+        console.info("API Gateway holds it no longer, so there is nothing to probe with.")
     else:
-        console.print(f"Key {key.id} of client {key.client_id} is revoked.")
         console.info("It is refused within 30 seconds.")
 
 
 def state_of(key: ApiKey) -> str:
-    """Return what a key is good for now; `unfinished`: a crash kept its secret from everyone."""
+    """Return what a key is good for now.
+
+    `unfinished`: a crash kept its secret from everyone. `replaced`: it works until it expires.
+    """
     if key.revoked_at is not None:
         return "revoked"
     if key.gateway_key_id is None:
         return "unfinished"
-    return "expired" if is_expired(key, datetime.now(UTC)) else "active"
+    if is_expired(key, datetime.now(UTC)):
+        return "expired"
+    return "active" if key.replaced_by is None else "replaced"
 
 
 def _date(moment: datetime | None) -> str:

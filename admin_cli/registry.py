@@ -10,14 +10,15 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from admin_cli.catalogue import amiss, load_plans
+from admin_cli.client_registry import ClientRegistry
 from admin_cli.console import CliError
 from admin_cli.stage import open_stage
-from chalicelib.domain import ApiKey, Client, Scope, new_id
+from chalicelib.domain import ApiKey, Client, Scope, is_expired, new_id
 from chalicelib.tenants import keys
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from admin_cli.accounts import Accounts
     from admin_cli.gateway import Gateway
     from admin_cli.keyring import Keyring
+    from admin_cli.stage import Stage
     from chalicelib.domain import Mode, Plan
     from chalicelib.ports import Clock
 
@@ -43,7 +45,7 @@ class IssuedKey:
     key: ApiKey
 
 
-class Registry:
+class Registry(ClientRegistry):
     """Clients and keys of one stage. Every method may raise CliError or StorageUnavailable."""
 
     def __init__(
@@ -54,55 +56,22 @@ class Registry:
         plans: Mapping[str, Plan],
         clock: Clock,
     ) -> None:
-        self._accounts = accounts
+        super().__init__(accounts, gateway, plans, clock)
         self._keyring = keyring
-        self._gateway = gateway
-        self._plans = plans
-        self._clock = clock
-
-    def create_client(self, id: str, name: str, email: str, plan: str) -> Client:  # noqa: A002
-        """Create a client with its usage plan, or finish what an earlier run began.
-
-        A client that is there already with the same name, e-mail and plan is returned as it is.
-        Raises CliError when the id is taken by another or the plan is not in the catalogue.
-        """
-        if plan not in self._plans:
-            raise CliError(f"there is no plan {plan}: choose one of {', '.join(self._plans)}")
-        try:
-            client = Client(
-                id=id, name=name, email=email, plan=self._plans[plan], created_at=self._clock()
-            )
-        except ValidationError as error:
-            raise CliError(amiss(error)) from error
-        if not self._accounts.add_client(client):
-            known = self.client(id)
-            if (known.name, known.email, known.plan.name) != (name, email, plan):
-                raise CliError(f"client {id} exists already, with another name, e-mail or plan")
-            client = known
-        return self._with_usage_plan(client)
-
-    def client(self, client_id: str) -> Client:
-        """Return a client. Raises CliError when there is none of this id."""
-        client = self._accounts.client(client_id)
-        if client is None:
-            raise CliError(f"there is no client {client_id}")
-        return client
-
-    def clients(self) -> tuple[Client, ...]:
-        """Return all clients by id."""
-        return self._accounts.clients()
-
-    def suspend(self, client_id: str) -> Client:
-        """Pause a client: the function refuses its keys. Twice is no error."""
-        return self._with_status(client_id, "suspended")
-
-    def resume(self, client_id: str) -> Client:
-        """Let a suspended client in again. Twice is no error."""
-        return self._with_status(client_id, "active")
 
     def keys(self, client_id: str) -> tuple[ApiKey, ...]:
         """Return a client's keys, oldest first. Raises CliError when there is no such client."""
         return self._keyring.keys(self.client(client_id).id)
+
+    def key(self, key_id: str) -> ApiKey:
+        """Return a key. Raises CliError when there is none of this id."""
+        if not _KEY_ID.fullmatch(key_id):
+            # It is not repeated: someone may have pasted the secret itself.
+            raise CliError("that is not the id of a key: see `keys list`")
+        key = self._keyring.key(key_id)
+        if key is None:
+            raise CliError(f"there is no key {key_id}")
+        return key
 
     def issue_key(
         self,
@@ -117,64 +86,95 @@ class Registry:
         First removes what earlier runs left half made. Raises CliError when there is no such
         client, or the key was revoked while it was being made.
         """
-        client = self._with_usage_plan(self.client(client_id))
-        self._discard_abandoned(client_id)
-        secret, now = keys.mint(mode), self._clock()
-        try:
-            key = ApiKey(
-                id=new_id("key"),
-                client_id=client_id,
-                sha256=keys.sha256(secret),
-                hint=keys.hint(secret),
-                label=label,
-                mode=mode,
-                scopes=frozenset(scopes),
-                created_at=now,
-                expires_at=None if expires_in is None else now + expires_in,
-            )
-        except ValidationError as error:
-            raise CliError(amiss(error)) from error
-        if not self._keyring.add_key(key):
-            raise CliError(f"there is no client {client_id}")
-        gateway_key_id = self._gateway.create_key(key.id, secret)
-        self._gateway.add_to_plan(str(client.usage_plan_id), gateway_key_id)
+        client = self._ready_for_keys(client_id)
+        now = self._clock()
+        secret, key = self._mint(
+            client_id=client_id,
+            label=label,
+            mode=mode,
+            scopes=frozenset(scopes),
+            created_at=now,
+            expires_at=None if expires_in is None else now + expires_in,
+        )
+        gateway_key_id = self._let_in(client, key, secret)
         finished = self._keyring.finish_key(key, gateway_key_id)
         if finished is None:
             self._gateway.delete_key(gateway_key_id)
             raise CliError(f"key {key.id} was revoked while it was being made: issue another")
         return IssuedKey(secret, finished)
 
+    def rotate_key(self, key_id: str, overlap: timedelta) -> IssuedKey:
+        """Make a key like this one, which itself works until `overlap` has passed, at most.
+
+        Label, scopes, mode and length of life are the same. Until the new key is whole, the old
+        one is not touched; then both change in one transaction. Raises CliError when the old key
+        is replaced already or does not work, now or by the time the new one is made.
+        """
+        old = self.key(key_id)
+        self._refuse_rotation(old)
+        client = self._ready_for_keys(old.client_id)
+        life = None if old.expires_at is None else old.expires_at - old.created_at
+        now = self._clock()
+        secret, new = self._mint(
+            client_id=client.id,
+            label=old.label,
+            mode=old.mode,
+            scopes=old.scopes,
+            created_at=now,
+            expires_at=None if life is None else now + life,
+            replaces=old.id,
+        )
+        gateway_key_id = self._let_in(client, new, secret)
+        until = self._clock() + overlap
+        finished = self._keyring.replace_key(old, new, gateway_key_id, until)
+        if finished is None:
+            self._gateway.delete_key(gateway_key_id)
+            self._keyring.discard_key(self._keyring.revoke_key(new, self._clock()))
+            raise CliError(f"key {old.id} was revoked or replaced meanwhile: nothing was changed")
+        return IssuedKey(secret, finished)
+
     def revoke_key(self, key_id: str) -> ApiKey:
         """Take a key back for good. Twice is no error, and finishes a first time that crashed."""
-        if not _KEY_ID.fullmatch(key_id):
-            # It is not repeated: someone may have pasted the secret itself.
-            raise CliError("that is not the id of a key: see `keys list`")
-        key = self._keyring.key(key_id)
-        if key is None:
-            raise CliError(f"there is no key {key_id}")
-        return self._close(key)
+        return self._close(self.key(key_id))
 
-    def _with_usage_plan(self, client: Client) -> Client:
-        """Return the client with its usage plan, found by name or made."""
-        if client.usage_plan_id is not None:
-            return client
-        made = self._gateway.find_usage_plan(client.id)
-        if made is None:
-            made = self._gateway.create_usage_plan(client.id, client.plan)
-        noted = self._accounts.set_usage_plan(client.id, made)
-        if noted is None:  # another run was quicker
-            noted = self._accounts.client(client.id)
-            if noted is None or noted.usage_plan_id != made:
-                self._gateway.delete_usage_plan(made)
-            if noted is None:
-                raise CliError(f"client {client.id} was deleted meanwhile")
-        return noted
+    def secret_of(self, key_id: str) -> str | None:
+        """Return a key's secret as API Gateway still holds it, to probe with and then forget."""
+        key = self.key(key_id)
+        gateway_key_id = key.gateway_key_id or self._gateway.find_key(key.id)
+        return None if gateway_key_id is None else self._gateway.value_of(gateway_key_id)
 
-    def _with_status(self, client_id: str, status: Literal["active", "suspended"]) -> Client:
-        client = self._accounts.set_status(client_id, status)
-        if client is None:
-            raise CliError(f"there is no client {client_id}")
+    def _ready_for_keys(self, client_id: str) -> Client:
+        client = self._with_usage_plan(self.client(client_id))
+        self._discard_abandoned(client_id)
         return client
+
+    def _refuse_rotation(self, key: ApiKey) -> None:
+        if key.revoked_at is not None:
+            raise CliError(f"key {key.id} is revoked: issue another")
+        if is_expired(key, self._clock()):
+            raise CliError(f"key {key.id} has expired: issue another")
+        if key.gateway_key_id is None:
+            raise CliError(f"key {key.id} is unfinished and nobody has its secret: issue another")
+        if key.replaced_by is not None:
+            raise CliError(f"key {key.id} is replaced already: rotate {key.replaced_by}")
+
+    def _mint(self, mode: Mode, **fields: object) -> tuple[str, ApiKey]:
+        """Store a new key, of which API Gateway does not know yet, and return its secret."""
+        secret = keys.mint(mode)
+        own = {"id": new_id("key"), "sha256": keys.sha256(secret), "hint": keys.hint(secret)}
+        try:
+            key = ApiKey.model_validate(fields | own | {"mode": mode})
+        except ValidationError as error:
+            raise CliError(amiss(error)) from error
+        if not self._keyring.add_key(key):
+            raise CliError(f"there is no client {key.client_id}, or it is being deleted")
+        return secret, key
+
+    def _let_in(self, client: Client, key: ApiKey, secret: str) -> str:
+        """Make API Gateway let the key through under the client's plan; return its own id."""
+        gateway_key_id = self._gateway.create_key(key.id, secret)
+        self._gateway.add_to_plan(str(client.usage_plan_id), gateway_key_id)
+        return gateway_key_id
 
     def _close(self, key: ApiKey) -> ApiKey:
         """Revoke in the table, which the function obeys, then delete at the gateway."""
@@ -192,10 +192,14 @@ class Registry:
                 self._keyring.discard_key(self._close(key))
 
 
+def registry_of(stage: Stage) -> Registry:
+    """Return the registry of an open stage."""
+    return Registry(stage.accounts, stage.keyring, stage.gateway, load_plans(), stage.clock)
+
+
 def open_registry(stage: str) -> Registry:
     """Return the registry of a deployed stage.
 
     Raises CliError when the stage is not deployed or, for `local`, does not run.
     """
-    opened = open_stage(stage)
-    return Registry(opened.accounts, opened.keyring, opened.gateway, load_plans(), opened.clock)
+    return registry_of(open_stage(stage))

@@ -132,3 +132,9 @@ class Directory(Protocol):
 
     def keys(self, client_id: str) -> tuple[ApiKey, ...]:
         """Return the client's keys, oldest first. Raises StorageUnavailable."""
+
+    def note_use(self, key: ApiKey, at: datetime) -> None:
+        """Note that a key was used, unless that was noted less than a minute before `at`.
+
+        Raises StorageUnavailable.
+        """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from cachetools import TTLCache
@@ -14,6 +15,7 @@ from chalicelib.errors import (
     KeyRevoked,
     KeyUnknown,
     ScopeMissing,
+    StorageUnavailable,
 )
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 # a request that was under way.
 CACHE_SECONDS = 20.0
 CACHED_KEYS = 4096
+# Of a minute's uses of a key each process notes one at most, and the directory one of all.
+NOTE_SECONDS = 60.0
 
 
 class IdentityService:
@@ -46,6 +50,7 @@ class IdentityService:
         self._fingerprint = fingerprint
         self._clock = clock
         self._callers: TTLCache[str, Caller] = TTLCache(CACHED_KEYS, CACHE_SECONDS, timer)
+        self._noted: TTLCache[str, bool] = TTLCache(CACHED_KEYS, NOTE_SECONDS, timer)
 
     def verify(self, secret: str | None, scope: Scope) -> Caller:
         """Return the caller whose key may do `scope`.
@@ -64,7 +69,18 @@ class IdentityService:
             raise ClientSuspended("Access is paused for this client. Ask your operator.")
         if scope not in caller.key.scopes:
             raise ScopeMissing(f"This needs a key with the scope {scope}.")
+        self._note_use(caller)
         return caller
+
+    def _note_use(self, caller: Caller) -> None:
+        key, now = caller.key, self._clock()
+        fresh = key.last_used_at and (now - key.last_used_at).total_seconds() < NOTE_SECONDS
+        if fresh or key.id in self._noted:
+            return
+        # First, so that a table that fails is not asked again by every request.
+        self._noted[key.id] = True
+        with suppress(StorageUnavailable):  # the request matters more than the note of it
+            self._directory.note_use(key, now)
 
     def _look_up(self, sha256: str) -> Caller:
         caller = self._callers.get(sha256)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
 
 from chalicelib.domain import Caller
 from chalicelib.tenants import records
 from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mypy_boto3_dynamodb.service_resource import Table
 
     from chalicelib.domain import ApiKey
+
+NOTED_EVERY = timedelta(minutes=1)
 
 
 class DynamoDirectory:
@@ -44,3 +51,30 @@ class DynamoDirectory:
         """Return the client's keys, oldest first. Raises StorageUnavailable."""
         items = query(self._table, Slice(records.partition(client_id), records.KEY_PREFIX))
         return tuple(records.api_key_of(item) for item in items)
+
+    def note_use(self, key: ApiKey, at: datetime) -> None:
+        """Note that a key was used, unless that was noted less than a minute before `at`.
+
+        One write unit, also when another process was quicker. Raises StorageUnavailable.
+        """
+        with translated():
+            try:
+                self._table.update_item(
+                    Key=records.api_key_key(key.client_id, key.id),
+                    UpdateExpression="SET last_used_at = :at",
+                    # The first part: a key that was removed meanwhile must not come back.
+                    ConditionExpression="attribute_exists(pk) AND "
+                    "(attribute_not_exists(last_used_at) OR last_used_at <= :before)",
+                    ExpressionAttributeValues={
+                        ":at": _text(at),
+                        ":before": _text(at - NOTED_EVERY),
+                    },
+                )
+            except ClientError as error:
+                if error.response["Error"].get("Code") != "ConditionalCheckFailedException":
+                    raise
+
+
+def _text(moment: datetime) -> str:
+    """Return a time in the one form whose texts sort as the times do."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

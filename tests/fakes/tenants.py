@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,14 @@ class FakeDirectory(Directory):
     def keys(self, client_id: str) -> tuple[ApiKey, ...]:
         own = (key for key in self._keys.values() if key.client_id == client_id)
         return tuple(sorted(own, key=lambda key: key.id))
+
+    def note_use(self, key: ApiKey, at: datetime) -> None:
+        known = self._keys.get(key.sha256)
+        if known is None:
+            return
+        if known.last_used_at is None or at - known.last_used_at >= timedelta(minutes=1):
+            second = at.replace(microsecond=0)
+            self._keys[key.sha256] = known.model_copy(update={"last_used_at": second})
 
 
 class FakeLedger(Ledger):

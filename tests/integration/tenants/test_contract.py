@@ -104,6 +104,33 @@ def test_keys_of_one_client_come_oldest_first(tenants: Tenants) -> None:
     assert tenants.directory.keys("nobody") == ()
 
 
+def last_used(tenants: Tenants) -> datetime | None:
+    [key] = tenants.directory.keys("acme")
+    return key.last_used_at
+
+
+def test_of_a_minute_s_uses_the_first_is_noted(tenants: Tenants) -> None:
+    key = a_key()
+    tenants.put(a_client(), key)
+    assert last_used(tenants) is None
+    for seconds, noted in ((0, 0), (1, 0), (59.9, 0), (60, 60), (61, 60), (3600, 3600)):
+        tenants.directory.note_use(key, NOON + timedelta(seconds=seconds))
+        assert last_used(tenants) == NOON + timedelta(seconds=noted)
+
+
+def test_noting_a_use_changes_nothing_else(tenants: Tenants) -> None:
+    key = a_key(label="pacs", expires_at=NOON)
+    tenants.put(a_client(), key)
+    tenants.directory.note_use(key, NOON)
+    assert tenants.directory.keys("acme") == (key.model_copy(update={"last_used_at": NOON}),)
+
+
+def test_a_key_that_is_gone_does_not_come_back_by_its_use(tenants: Tenants) -> None:
+    tenants.put(a_client())
+    tenants.directory.note_use(a_key(), NOON)
+    assert tenants.directory.keys("acme") == ()
+
+
 # --- studies ----------------------------------------------------------------------------
 
 

@@ -95,13 +95,14 @@ def test_endless_conflicts_end_in_storage_unavailable(table: Table) -> None:
     [
         lambda table: DynamoDirectory(table).identify("0" * 64),
         lambda table: DynamoDirectory(table).keys("acme"),
+        lambda table: DynamoDirectory(table).note_use(a_key(), NOON),
         lambda table: DynamoLedger(table, CLOCK).usage(a_client()),
         lambda table: DynamoStudyStore(table, CLOCK).add(a_caller(), a_study()),
         lambda table: DynamoStudyStore(table, CLOCK).get("acme", a_study().id),
         lambda table: DynamoStudyStore(table, CLOCK).page("acme", 5, None, None),
         lambda table: DynamoStudyStore(table, CLOCK).page("acme", 5, None, StudyStatus.QUEUED),
     ],
-    ids=["identify", "keys", "usage", "add", "get", "page", "page by status"],
+    ids=["identify", "keys", "note use", "usage", "add", "get", "page", "page by status"],
 )
 def test_every_failure_of_the_table_is_translated(
     table: Table, use: Callable[[Table], object], code: str
@@ -154,10 +155,10 @@ def test_a_page_by_status_leaves_out_what_the_index_has_not_caught_up_with(table
 def test_records_of_a_newer_release_can_be_read(table: Table) -> None:
     client, key, study = a_client(), a_key(), a_study()
     document = json.loads(records.study_item("acme", study)["document"]) | {"laterality": "L"}
-    plan = json.loads(client.plan.model_dump_json()) | {"price": "9.90"}
+    plan = json.loads(client.plan.model_dump_json()) | {"discount": "9.90"}
     table.put_item(Item=records.client_item(client) | {"plan": json.dumps(plan), "tier": 3})
     for item in records.api_key_items(key):
-        table.put_item(Item=item | {"last_used_at": "2026-11-18"})
+        table.put_item(Item=item | {"colour": "blue"})
     table.put_item(
         Item=records.study_item("acme", study) | {"document": json.dumps(document), "queue": "a"}
     )
@@ -182,6 +183,7 @@ def test_no_request_scans(table: Table) -> None:
     store.page("acme", 5, None, study.status)
     DynamoDirectory(table).identify(caller.key.sha256)
     DynamoDirectory(table).keys("acme")
+    DynamoDirectory(table).note_use(caller.key, NOON)
     DynamoLedger(table, CLOCK).usage(caller.client)
     assert calls == [
         "TransactWriteItems",
@@ -191,5 +193,6 @@ def test_no_request_scans(table: Table) -> None:
         "BatchGetItem",
         "GetItem",
         "Query",
+        "UpdateItem",
         "GetItem",
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,12 +14,18 @@ from chalicelib.errors import (
     KeyRevoked,
     KeyUnknown,
     ScopeMissing,
+    StorageUnavailable,
 )
 from chalicelib.services.identity import CACHE_SECONDS, IdentityService
 from chalicelib.tenants import keys
 from tests.fakes.clock import FixedClock
 from tests.fakes.tenants import FakeDirectory
 from tests.fakes.values import a_client, a_key
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from chalicelib.domain import ApiKey
 
 SECRET = keys.mint()
 
@@ -28,10 +34,18 @@ class CountingDirectory(FakeDirectory):
     """Counts look-ups."""
 
     look_ups = 0
+    notes = 0
+    broken = False
 
     def identify(self, sha256: str) -> Caller | None:
         self.look_ups += 1
         return super().identify(sha256)
+
+    def note_use(self, key: ApiKey, at: datetime) -> None:
+        self.notes += 1
+        if self.broken:
+            raise StorageUnavailable("The table does not answer.")
+        super().note_use(key, at)
 
 
 @pytest.fixture
@@ -149,3 +163,49 @@ def test_a_change_holds_within_thirty_seconds(
     clock.advance(30)
     with pytest.raises((KeyRevoked, ClientSuspended)):
         service.verify(SECRET, Scope.STUDIES_WRITE)
+
+
+def test_a_process_notes_one_use_a_minute(
+    service: IdentityService, directory: CountingDirectory, clock: FixedClock
+) -> None:
+    put(directory)
+    for _ in range(12):
+        service.verify(SECRET, Scope.STUDIES_READ)
+        clock.advance(15)
+    assert directory.notes == 3
+    [key] = directory.keys("acme")
+    assert key.last_used_at == clock.now - timedelta(seconds=60)
+
+
+def test_what_another_process_noted_is_not_noted_again(
+    directory: CountingDirectory, clock: FixedClock
+) -> None:
+    put(directory, last_used_at=clock.now - timedelta(seconds=59))
+    one, other = (
+        IdentityService(directory, keys.fingerprint, clock, clock.monotonic) for _ in range(2)
+    )
+    one.verify(SECRET, Scope.STUDIES_READ)
+    assert directory.notes == 0
+    clock.advance(25)
+    one.verify(SECRET, Scope.STUDIES_READ)
+    other.verify(SECRET, Scope.STUDIES_READ)
+    assert directory.notes == 1
+
+
+def test_a_table_that_fails_to_note_a_use_fails_no_request(
+    service: IdentityService, directory: CountingDirectory
+) -> None:
+    put(directory)
+    directory.broken = True
+    for _ in range(3):
+        assert service.verify(SECRET, Scope.STUDIES_READ)
+    assert directory.notes == 1
+
+
+def test_a_refused_use_is_not_noted(
+    service: IdentityService, directory: CountingDirectory, clock: FixedClock
+) -> None:
+    put(directory, revoked_at=clock.now)
+    with pytest.raises(KeyRevoked):
+        service.verify(SECRET, Scope.STUDIES_READ)
+    assert directory.notes == 0

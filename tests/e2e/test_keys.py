@@ -1,0 +1,92 @@
+"""Keys and clients over their whole life, on the deployed stack, by the command line alone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import httpx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.e2e.conftest import Stack
+
+
+def create(stack: Stack, client_id: str, plan: str = "clinic") -> None:
+    stack.radgate.json(
+        *("clients", "create", client_id, "--name", client_id.title()),
+        *("--email", f"{client_id}@example.org", "--plan", plan),
+    )
+
+
+def ask(stack: Stack, secret: str) -> httpx.Response:
+    return httpx.get(f"{stack.api_url}/account", headers={"x-api-key": secret}, timeout=120)
+
+
+class Hammer:
+    """Two threads that call the API without a pause, with whatever key is the current one."""
+
+    def __init__(self, stack: Stack, secret: str) -> None:
+        self.secret = secret
+        self.answers: list[tuple[str, int]] = []
+        self._stack = stack
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._call) for _ in range(2)]
+
+    def _call(self) -> None:
+        while not self._stop.is_set():
+            secret = self.secret
+            self.answers.append((secret, ask(self._stack, secret).status_code))
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for(self, count: int, secret: str) -> None:
+        """Wait until `count` more answers to `secret` are there."""
+        wanted = count + sum(used == secret for used, _ in self.answers)
+        until(lambda: sum(used == secret for used, _ in self.answers) >= wanted)
+
+
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    begun = time.monotonic()
+    while not holds():
+        assert time.monotonic() - begun < seconds
+        time.sleep(0.05)
+
+
+def test_a_client_that_hammers_the_api_through_a_rotation_sees_no_failure(stack: Stack) -> None:
+    create(stack, "rotating")
+    old = stack.radgate.json("keys", "issue", "rotating", "--label", "pacs")
+    with Hammer(stack, old["secret"]) as hammer:
+        hammer.wait_for(5, old["secret"])
+        new: dict[str, Any] = stack.radgate.json("keys", "rotate", old["id"], "--overlap", "1h")
+        hammer.wait_for(5, old["secret"])  # the old one during the overlap
+        hammer.secret = new["secret"]
+        hammer.wait_for(10, new["secret"])
+    assert {status for _, status in hammer.answers} == {200}
+    assert new["label"] == "pacs"
+    assert new["replaces"] == old["id"]
+    assert (new["old"]["state"], new["old"]["replaced_by"]) == ("replaced", new["id"])
+    again = stack.radgate.run("keys", "rotate", old["id"])
+    assert again.returncode == 1
+    assert f"rotate {new['id']}" in again.stderr
+
+
+def test_revoke_wait_probes_until_the_api_refuses_and_says_the_seconds(stack: Stack) -> None:
+    create(stack, "revoking")
+    issued = stack.radgate.json("keys", "issue", "revoking")
+    assert ask(stack, issued["secret"]).status_code == 200
+    revoked = stack.radgate.json("keys", "revoke", issued["id"], "--wait")
+    assert 0 <= revoked["refused_after_seconds"] <= 30
+    assert ask(stack, issued["secret"]).status_code == 403
+    twice = stack.radgate.json("keys", "revoke", issued["id"], "--wait")
+    assert twice["refused_after_seconds"] is None
