@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from chalicelib.settings import settings
 
 if TYPE_CHECKING:
-    from chalicelib.ports import Classifier, Directory, DocumentStore, Ledger, StudyStore
+    from chalicelib.inference.predictor import Predictor
+    from chalicelib.ports import Directory, DocumentStore, Ledger, StudyStore
     from chalicelib.services.account import AccountService
     from chalicelib.services.analysis import AnalysisService
     from chalicelib.services.identity import IdentityService
@@ -54,21 +55,20 @@ def models() -> ModelService:
     """Return what tells of packs."""
     from chalicelib.services.models import ModelService
 
-    return ModelService(classifier())
+    return ModelService(predictor())
 
 
 @cache
 def analysis() -> AnalysisService:
     """Return the main job. The first call imports torch."""
-    from chalicelib.inference.gate import ChestGate
     from chalicelib.inference.imaging import ImageDecoder
     from chalicelib.reports.pdf import PdfReportWriter
     from chalicelib.services.analysis import AnalysisService
 
     return AnalysisService(
-        decoder=ImageDecoder(),
-        gate=ChestGate.load(settings().model_dir),
-        classifier=classifier(),
+        decoder=ImageDecoder(gate=predictor()),
+        gate=predictor(),
+        classifier=predictor(),
         writer=PdfReportWriter(),
         documents=document_store(),
         studies=study_store(),
@@ -78,7 +78,7 @@ def analysis() -> AnalysisService:
 
 
 @cache
-def classifier() -> Classifier:
+def predictor() -> Predictor:
     """Return the active pack; its weights are read on the first prediction."""
     from chalicelib.inference.predictor import Predictor
 

@@ -1,4 +1,4 @@
-"""The classifier that the services see: the active pack, loaded once, exchanged while running."""
+"""What the services see of a pack: it judges and classifies, and is exchanged while running."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from chalicelib.errors import ModelUnavailable
+from chalicelib.inference.gate import ChestGate
 from chalicelib.inference.model import Model, load
 from chalicelib.inference.packs import active_pack, list_packs
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from chalicelib.domain import ModelFacts, Prediction, Radiograph
+    from chalicelib.domain import ModelFacts, ModelRef, Prediction, Quality, Radiograph
 
 REFRESH_SECONDS = 30.0
 
@@ -25,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class Predictor:
-    """Satisfies the port `Classifier` with the packs in a folder.
+    """Satisfies the ports `Classifier` and `Gate` with the packs in a folder.
 
     The active pack is loaded and proven at the first call. After `refresh` seconds the next call
     looks whether another pack was activated; a pack that fails its checks then does not replace
@@ -51,8 +52,13 @@ class Predictor:
         self._clock = clock
         self._lock = threading.Lock()
         self._model: Model | None = None
+        self._gate: tuple[ModelRef, ChestGate] | None = None
         self._looked = 0.0
         torch.set_num_threads(threads)
+
+    def judge(self, radiograph: Radiograph) -> Quality:
+        """Ask the gate that came with the active pack. Raises ModelUnavailable without one."""
+        return self._current_gate().judge(radiograph)
 
     def predict(self, radiograph: Radiograph) -> Prediction:
         """Return findings and heatmaps of the active pack. Raises ModelUnavailable."""
@@ -80,6 +86,13 @@ class Predictor:
                 self._looked = now
                 self._model = self._exchange(self._model)
             return self._model
+
+    def _current_gate(self) -> ChestGate:
+        serving = self._current().pack.ref
+        with self._lock:
+            if self._gate is None or self._gate[0] != serving:
+                self._gate = (serving, ChestGate.load(self._model_dir))
+            return self._gate[1]
 
     def _load_active(self) -> Model:
         model = load(active_pack(self._model_dir))

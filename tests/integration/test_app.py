@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from functools import _lru_cache_wrapper
+from io import StringIO
+from logging import StreamHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +16,7 @@ from moto import mock_aws
 from pydicom.data import get_testdata_file
 
 from app import app
-from chalicelib import aws, bootstrap, settings
+from chalicelib import aws, bootstrap, http, settings
 from chalicelib.domain import ApiKey, Client, Scope
 from chalicelib.http import MAX_BODY_BYTES
 from chalicelib.tenants import keys, records
@@ -78,6 +81,16 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
     forget_everything()
 
 
+@pytest.fixture
+def log() -> Iterator[StringIO]:
+    """Return what the function writes to its log."""
+    handler, written = http.logger.registered_handler, StringIO()
+    assert isinstance(handler, StreamHandler)
+    before = handler.setStream(written)
+    yield written
+    handler.setStream(before or sys.stdout)
+
+
 def forget_everything() -> None:
     """Empty every cache of the composition root, as a new process would have them."""
     for module in (aws, bootstrap, settings):
@@ -131,6 +144,7 @@ def test_a_radiograph_becomes_a_study_with_a_report(table: Table, chest: bytes) 
     )
     assert stored["Body"].read(5) == b"%PDF-"
     assert stored["ServerSideEncryption"] == "AES256"
+    assert study["image"]["steps"][:2] == ["window", "invert"]
 
     again = gateway.get("/studies/{study_id}", study_id=study["id"]).json()
     assert without_links(again) == without_links(study)
@@ -264,7 +278,7 @@ def test_without_storage_keyed_routes_are_503(
 
 
 def test_a_defect_of_ours_tells_only_an_id(
-    table: Table, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    table: Table, monkeypatch: pytest.MonkeyPatch, log: StringIO
 ) -> None:
     gateway = admit(table)
     monkeypatch.setenv("RADGATE_BUCKET", "")
@@ -272,7 +286,9 @@ def test_a_defect_of_ours_tells_only_an_id(
     forget_everything()
     problem = refused(gateway.get("/account"), 500, "internal_error")
     assert "RADGATE_TABLE" not in json.dumps(problem)
-    assert "ValidationError" in capsys.readouterr().out
+    defect = json.loads(log.getvalue().splitlines()[0])
+    assert (defect["message"], defect["kind"]) == ("defect", "ValidationError")
+    assert defect["request_id"] == problem["request_id"]
 
 
 @pytest.mark.usefixtures("table")
@@ -284,20 +300,20 @@ def test_the_accept_header_decides_nothing(accept: str | None) -> None:
 
 
 def test_no_key_and_no_image_reach_the_log(
-    table: Table, chest: bytes, capsys: pytest.CaptureFixture[str]
+    table: Table, chest: bytes, log: StringIO, capfd: pytest.CaptureFixture[str]
 ) -> None:
     gateway = admit(table)
     study = gateway.call("POST", "/xray", body=chest).json()
     gateway.call("POST", "/xray", body=b"\x89PNG\r\n\x1a\n" + bytes(64))
-    log = capsys.readouterr()
+    captured = capfd.readouterr()
     assert gateway.key is not None
-    everything = log.out + log.err + json.dumps(study)
+    everything = log.getvalue() + captured.out + captured.err + json.dumps(study)
     assert gateway.key[3:35] not in everything
     assert keys.sha256(gateway.key) not in everything
     # What the headers of RG1 hold of a person and a place.
     for word in ("CompressedSamples", "RG1", "1.3.6.1.4.1"):
         assert word not in everything
-    lines = [json.loads(line) for line in log.out.splitlines()]
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
     assert [(line["route"], line["status"]) for line in lines] == [("/xray", 200), ("/xray", 422)]
     assert lines[0]["client"] == "acme"
 
@@ -305,4 +321,4 @@ def test_no_key_and_no_image_reach_the_log(
 @pytest.mark.usefixtures("table")
 def test_health_does_not_wait_for_a_network() -> None:
     FakeGateway(app).get("/health")
-    assert bootstrap.classifier.cache_info().currsize == 0
+    assert bootstrap.predictor.cache_info().currsize == 0
