@@ -22,9 +22,9 @@ def painted(width: int, height: int, heatmap: Heatmap) -> Image.Image:
 
 def centre_of_heat(layer: Image.Image) -> tuple[float, float]:
     """Return the opacity's centre of mass as shares of width and height."""
-    alpha = layer.getchannel("A")
+    alpha = layer.getchannel("A").tobytes()
     weights = [
-        (alpha.getpixel((x, y)) or 0, x, y)
+        (alpha[y * layer.width + x], x, y)
         for x in range(0, layer.width, 4)
         for y in range(0, layer.height, 4)
     ]
