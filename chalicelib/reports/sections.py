@@ -114,7 +114,7 @@ def facts(page: Page, top: float, study: Study, radiograph: Radiograph, model: M
     pack = (
         ("Name", f"{ref.name}, version {ref.version}", 1),
         ("Network", f"{model.architecture}, licence {model.licence}", 1),
-        ("AUROC", words.measured(model), 2),
+        ("AUROC", words.measured(model), 3),
         ("Manifest", words.shortened(ref.sha256), 1),
     )
     for x, title, rows in ((LEFT, "Image", image), (SECOND, "Model", pack)):
