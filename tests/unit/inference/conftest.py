@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def sample() -> Callable[[str], bytes]:
-    """Real radiographs that may not be committed; `RADGATE_SHARED` moves their folder."""
-    folder = os.environ.get("RADGATE_SHARED")
-    root = Path(folder) if folder else Path(__file__).parents[4] / "shared"
+    """Real radiographs that may not be committed; `RADGATE_SHARED_DATA` moves their folder."""
+    beside = Path(__file__).parents[4] / "shared" / "data"
+    root = Path(os.environ.get("RADGATE_SHARED_DATA", beside))
 
     def read(name: str) -> bytes:
-        path = root / "data" / name
+        path = root / name
         if not path.is_file():
             pytest.skip(f"needs the sample {name}, which is not part of the repository")
         return path.read_bytes()
