@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from pydantic import AwareDatetime
+
 from admin_cli.audited import NEW, AuditedTable, told_client
+from chalicelib.domain import Plan, Value
 from chalicelib.tenants import records
 from chalicelib.tenants.audit import Change
 from chalicelib.tenants.dynamo import Slice, batch_get, query
@@ -15,9 +18,22 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-    from chalicelib.domain import Client, Plan
+    from chalicelib.domain import Client
     from chalicelib.tenants.audit import Trail
     from chalicelib.tenants.records import Item
+
+
+_KEPT = {"id", "name", "plan", "created_at"}
+
+
+class FormerClient(Value):
+    """What is kept of a deleted client, for its last invoices."""
+
+    id: str
+    name: str
+    plan: Plan
+    created_at: AwareDatetime
+    deleted_at: AwareDatetime
 
 
 class Accounts:
@@ -77,7 +93,8 @@ class Accounts:
         """Give a client a plan's terms from `at` on; None as for `set_details`."""
 
         def terms(item: Item) -> list[TransactWriteItemTypeDef]:
-            return [self._audited.put(records.terms_item(records.client_of(item), at))]
+            # Replaced when two changes bear the same time: the later one holds.
+            return [self._audited.replace(records.terms_item(records.client_of(item), at))]
 
         key, values = records.client_key(client_id), {"plan": plan.model_dump_json()}
         item = self._audited.edit(
@@ -97,9 +114,57 @@ class Accounts:
         item = self._audited.edit("client.usage_plan", key, values, allowed)
         return records.client_of(item) if item else None
 
+    def begin_deletion(self, client_id: str, at: datetime) -> Client | None:
+        """Suspend a client for good; a second time changes nothing. None when there is none."""
+        known = self.client(client_id)
+        if known is not None and known.deleting_at is not None:
+            return known
+        values = {"status": "suspended", "deleting_at": at.isoformat()}
+        return self._edit("client.leave", client_id, values, refuse="deleting_at")
+
+    def bury(self, client: Client, at: datetime, erased: dict[str, int]) -> FormerClient:
+        """Remove a client's record and keep what its ledger needs. `erased`: for the trail."""
+        former = FormerClient(deleted_at=at, **client.model_dump(include=_KEPT))
+
+        def plan() -> Change | None:
+            if self.client(client.id) is None:
+                return None
+            writes = [
+                self._audited.delete(records.client_key(client.id)),
+                self._audited.put(_former_item(former)),
+            ]
+            told = told_client(client)
+            return Change("client.delete", client.id, client.id, told, {"erased": erased}, writes)
+
+        self._audited.trail.commit(plan)
+        return former
+
+    def former(self, client_id: str) -> FormerClient | None:
+        """Return a deleted client, or None."""
+        item = self._audited.read(records.former_key(client_id))
+        return _former_of(item) if item else None
+
+    def formers(self) -> tuple[FormerClient, ...]:
+        """Return all deleted clients by id."""
+        index = query(self._table, Slice(records.FORMER_CLIENTS, index=records.INDEX))
+        wanted = [records.former_key(str(item["gsi1sk"])) for item in index]
+        return tuple(_former_of(item) for item in batch_get(self._table, wanted))
+
     def _edit(
         self, action: str, client_id: str, values: dict[str, str], refuse: str
     ) -> Client | None:
         key = records.client_key(client_id)
         item = self._audited.edit(action, key, values, lambda item: refuse not in item)
         return records.client_of(item) if item else None
+
+
+def _former_item(former: FormerClient) -> Item:
+    return records.former_key(former.id) | {
+        "gsi1pk": records.FORMER_CLIENTS,
+        "gsi1sk": former.id,
+        "document": former.model_dump_json(),
+    }
+
+
+def _former_of(item: Item) -> FormerClient:
+    return FormerClient.model_validate_json(item["document"], extra="ignore")

@@ -70,9 +70,11 @@ class AuditedTable:
 
     def put(self, item: Item) -> TransactWriteItemTypeDef:
         """Return the write of a new record."""
-        return {
-            "Put": {"TableName": self.table.name, "Item": item, "ConditionExpression": NEW},
-        }
+        return {"Put": {"TableName": self.table.name, "Item": item, "ConditionExpression": NEW}}
+
+    def replace(self, item: Item) -> TransactWriteItemTypeDef:
+        """Return the write of a record that may be there already."""
+        return {"Put": {"TableName": self.table.name, "Item": item}}
 
     def check(self, key: Item, condition: str) -> TransactWriteItemTypeDef:
         """Return a check that writes nothing."""

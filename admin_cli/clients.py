@@ -9,9 +9,10 @@ import typer
 from admin_cli.console import console_of
 from admin_cli.keys import key_view, state_of
 from admin_cli.registry import open_registry
+from admin_cli.removal import open_removal
 
 if TYPE_CHECKING:
-    from chalicelib.domain import Client, Quota
+    from chalicelib.domain import ApiKey, Client, Quota
 
 app = typer.Typer(help="The organisations that may use the API.", no_args_is_help=True)
 
@@ -84,9 +85,66 @@ def show(context: typer.Context, client: ClientArgument) -> None:
             ("requests", f"{_per(found.plan.requests)} and key"),
             ("throttle", f"{throttle.rate_per_second:g} per second, bursts of {throttle.burst}"),
             ("usage plan", found.usage_plan_id or "not made yet: run `clients create` again"),
-            *(("key", f"{key.id}  {key.hint}  {state_of(key)}") for key in keys),
+            *(("key", f"{key.id}  {key.hint}  {state_of(key)}, {_used(key)}") for key in keys),
         )
     )
+
+
+@app.command()
+def update(
+    context: typer.Context,
+    client: ClientArgument,
+    name: Annotated[str | None, typer.Option(help="The organisation's name.")] = None,
+    email: Annotated[str | None, typer.Option(help="Where to reach its operators.")] = None,
+    plan: Annotated[
+        str | None, typer.Option(help="A plan of the catalogue; its terms as they are now.")
+    ] = None,
+) -> None:
+    """Change a client's name, e-mail or plan. Without options it only mends its usage plan.
+
+    Example: radgate clients update acme --plan hospital
+    """
+    console = console_of(context)
+    updated = open_registry(console.stage).update_client(client, name, email, plan)
+    if console.json:
+        console.print_json(updated)
+    else:
+        console.print(f"Client {client} is {updated.name}, on plan {updated.plan.name}.")
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    client: ClientArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count what would go, and change nothing.")
+    ] = False,
+) -> None:
+    """Delete a client for good: its studies, objects, keys and usage plan.
+
+    The ledger of its usage and the audit trail stay, and its id is never given again. A run that
+    failed is finished by the next; a client that is deleted already is no error.
+
+    Example: radgate clients delete acme --dry-run
+    """
+    console = console_of(context)
+    removal = open_removal(console)
+    if dry_run:
+        counts = removal.count(client)
+        if console.json:
+            console.print_json({"client": client, "would_erase": counts})
+        else:
+            console.print(f"Client {client}: {_counted(counts)} would be erased.")
+        return
+    if removal.former(client) is None:
+        counts = removal.count(client)
+        console.confirm(f"Erase {_counted(counts)} of client {client} for good?", yes=yes)
+    former = removal.remove(client)
+    if console.json:
+        console.print_json(former)
+    else:
+        console.print(f"Client {client} was deleted on {former.deleted_at:%Y-%m-%d}.")
 
 
 @app.command()
@@ -111,9 +169,18 @@ def resume(context: typer.Context, client: ClientArgument) -> None:
         console.print(f"Client {client} is active; its keys work again within 30 seconds.")
 
 
+def _counted(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in counts.items())
+
+
 def _date(client: Client) -> str:
     return f"{client.created_at:%Y-%m-%d}"
 
 
 def _per(quota: Quota) -> str:
     return f"{quota.limit:,} per {quota.period}"
+
+
+def _used(key: ApiKey) -> str:
+    used = key.last_used_at
+    return "never used" if used is None else f"last used {used:%Y-%m-%d %H:%M}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,11 +12,12 @@ import typer
 from pydantic_core import to_jsonable_python
 from rich import box
 from rich.console import Console as RichConsole
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _ID_WIDTH = 30
 
@@ -72,6 +75,25 @@ class Console:
         width = max((len(name) for name, _ in pairs), default=0)
         for name, value in pairs:
             self.print(f"{name:{width}}  {value}")
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask on stderr whether to go on, unless `yes`. Raises CliError where nobody can answer."""
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise CliError(f"{question} Nobody is there to answer: give --yes")
+        typer.confirm(question, abort=True, err=True)
+
+    @contextmanager
+    def progress(self, title: str, total: float) -> Iterator[Callable[[float], None]]:
+        """Show a bar on stderr, if that is a terminal, while the block runs.
+
+        Yields a function that moves the bar on by so much of `total`.
+        """
+        stderr = RichConsole(stderr=True)
+        with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda step: bar.advance(task, step)
 
 
 def console_of(context: typer.Context) -> Console:

@@ -143,6 +143,10 @@ class Registry(ClientRegistry):
         gateway_key_id = key.gateway_key_id or self._gateway.find_key(key.id)
         return None if gateway_key_id is None else self._gateway.value_of(gateway_key_id)
 
+    def discard_key(self, key: ApiKey) -> None:
+        """Close a key in both places and remove its record; one that is gone is no error."""
+        self._keyring.discard_key(self._close(key))
+
     def _ready_for_keys(self, client_id: str) -> Client:
         client = self._with_usage_plan(self.client(client_id))
         self._discard_abandoned(client_id)
@@ -189,7 +193,7 @@ class Registry(ClientRegistry):
         for key in self._keyring.keys(client_id):
             if key.gateway_key_id is None and key.created_at <= self._clock() - ABANDONED_AFTER:
                 # Revoked first, so that a run that is only slow cannot finish it meanwhile.
-                self._keyring.discard_key(self._close(key))
+                self.discard_key(key)
 
 
 def registry_of(stage: Stage) -> Registry:

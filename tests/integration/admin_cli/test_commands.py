@@ -238,3 +238,55 @@ def test_the_audit_trail_is_listed_and_verified(radgate: Radgate, stage: Table) 
         assert f"entry {number} was changed" in ended.stderr
     stage.put_item(Item=kept)
     assert radgate("audit", "verify").status == 0
+
+
+def test_clients_update(radgate: Radgate) -> None:
+    radgate.create("moving")
+    updated = radgate.json("clients", "update", "moving", "--name", "New", "--plan", "hospital")
+    assert (updated["name"], updated["plan"]["name"]) == ("New", "hospital")
+    assert updated["email"] == "it@moving.example"
+    assert "is New, on plan hospital" in radgate("clients", "update", "moving").stdout
+
+
+def test_clients_delete_counts_asks_and_deletes(radgate: Radgate) -> None:
+    radgate.create("leaving")
+    counts = {"keys": 0, "studies": 0, "objects": 0}
+    would = radgate.json("clients", "delete", "leaving", "--dry-run")
+    assert would == {"client": "leaving", "would_erase": counts}
+    asked = radgate("clients", "delete", "leaving")
+    assert (asked.status, asked.stdout) == (1, "")
+    assert "give --yes" in asked.stderr
+    assert radgate.json("clients", "show", "leaving")["status"] == "active"
+    deleted = radgate.json("clients", "delete", "leaving", "--yes")
+    assert deleted["id"] == "leaving"
+    assert radgate.json("clients", "delete", "leaving") == deleted  # nothing is left to ask about
+    assert radgate("clients", "show", "leaving").status == 1
+    again = radgate(
+        "clients",
+        "create",
+        "leaving",
+        *("--name", "X", "--email", "x@x.example"),
+        "--plan",
+        "clinic",
+    )
+    assert "was deleted" in again.stderr
+
+
+def test_keys_rotate(radgate: Radgate) -> None:
+    radgate.create("turning")
+    old = radgate.json("keys", "issue", "turning", "--label", "pacs")
+    rotated = radgate("keys", "rotate", old["id"])
+    secret = rotated.stdout.strip()
+    assert keys.read(secret) == "live"
+    assert secret not in rotated.stderr
+    listed = radgate.json("keys", "list", "turning")
+    assert [key["state"] for key in listed] == ["replaced", "active"]
+    assert listed[0]["replaced_by"] == listed[1]["id"]
+    assert radgate("keys", "rotate", old["id"], "--overlap", "0h").status == 2
+
+
+def test_help_shows_an_example(radgate: Radgate) -> None:
+    for words in (("keys", "rotate"), ("clients", "delete"), ("audit", "log")):
+        shown = radgate(*words, "--help")
+        assert shown.status == 0
+        assert f"Example: radgate {' '.join(words)}" in " ".join(shown.stdout.split())

@@ -1,0 +1,214 @@
+"""Deleting a client: all of it goes but ledger and trail, and a crash anywhere is no loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import boto3
+import pytest
+from boto3.dynamodb.conditions import Key
+
+from admin_cli.console import CliError
+from admin_cli.removal import QUIET_AFTER, ClientStore, Removal
+from chalicelib.domain import Quota, Scope
+from chalicelib.errors import KeyUnknown
+from chalicelib.services.identity import CACHE_SECONDS, IdentityService
+from chalicelib.tenants import keys
+from chalicelib.tenants.directory import DynamoDirectory
+from chalicelib.tenants.studies import DynamoStudyStore
+from tests.fakes.values import NOON, a_caller, a_plan, a_study
+from tests.integration.admin_cli.conftest import Fuse, Fused, Killed, World
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+    from admin_cli.accounts import Accounts
+    from admin_cli.gateway import Gateway
+    from admin_cli.registry import IssuedKey, Registry
+
+BUCKET = "radgate-test"
+REMOVE = [
+    *("begin_deletion", "keys", "revoke_key", "revoke_key", "erase_objects", "erase_items"),
+    *("delete_usage_plan", "keys", "discard_key", "discard_key", "bury"),
+]
+
+
+@pytest.fixture
+def s3(world: World) -> S3Client:
+    assert world.table.name
+    client: S3Client = boto3.client("s3", region_name="eu-central-1")
+    client.create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
+    )
+    return client
+
+
+def removal(world: World, s3: S3Client, fuse: Fuse | None = None) -> Removal:
+    registry, accounts, gateway = world.registry(), world.accounts, world.gateway
+    store = ClientStore(world.table, s3, BUCKET)
+    if fuse is not None:
+        registry = cast("Registry", Fused(registry, fuse))
+        accounts = cast("Accounts", Fused(accounts, fuse))
+        gateway = cast("Gateway", Fused(gateway, fuse))
+        store = cast("ClientStore", Fused(store, fuse))
+    return Removal(registry, accounts, gateway, store, world.clock, world.clock.advance)
+
+
+def populate(world: World, s3: S3Client, client_id: str) -> list[IssuedKey]:
+    """Make a client with two keys, three studies and their reports."""
+    client = world.registry().create_client(client_id, "Acme", "it@acme.example", "clinic")
+    issued = [world.registry().issue_key(client_id) for _ in range(2)]
+    store = DynamoStudyStore(world.table, world.clock)
+    for _ in range(3):
+        study = a_study(created_at=world.clock())
+        store.add(a_caller(client, issued[0].key), study)
+        name = f"clients/{client_id}/studies/{study.id}/report.pdf"
+        s3.put_object(Bucket=BUCKET, Key=name, Body=b"%PDF")
+    s3.put_object(Bucket=BUCKET, Key=f"uploads/{client_id}/up_1", Body=b"image")
+    return issued
+
+
+def objects(s3: S3Client) -> set[str]:
+    found = s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])
+    return {str(one.get("Key")).split("/")[1] for one in found}
+
+
+def assert_gone(world: World, s3: S3Client) -> None:
+    left = world.table.query(KeyConditionExpression=Key("pk").eq("CLIENT#acme"))["Items"]
+    assert [str(item["sk"]).partition("#")[0] for item in left] == ["FORMER", "TERMS", "USAGE"]
+    assert objects(s3) == {"acme-2"}
+    assert len(world.plans_in_gateway()) == 1
+    # What belongs to the client whose name begins alike is whole.
+    assert len(world.keys_in_gateway()) == 2
+    assert world.records("HASH#") == ["HASH"] * 2
+    assert world.records("KEY#") == ["KEY"] * 2
+    assert len(DynamoStudyStore(world.table, world.clock).page("acme-2", 9, None, None).items) == 3
+    assert [client.id for client in world.registry().clients()] == ["acme-2"]
+    assert world.audited()[-1].action == "client.delete"
+
+
+def test_all_of_a_client_goes_but_its_ledger_and_its_trail(world: World, s3: S3Client) -> None:
+    issued = populate(world, s3, "acme")
+    populate(world, s3, "acme-2")
+    counts = removal(world, s3).count("acme")
+    assert counts == {"keys": 2, "studies": 3, "objects": 4}
+    former = removal(world, s3).remove("acme")
+    assert_gone(world, s3)
+    assert (former.name, former.created_at, former.plan) == ("Acme", NOON, a_plan())
+    assert world.accounts.formers() == (former,)
+    usage = world.table.get_item(Key={"pk": "CLIENT#acme", "sk": "USAGE#2026-11-01"})["Item"]
+    assert usage["used"] == 3
+    identity = IdentityService(DynamoDirectory(world.table), keys.fingerprint, world.clock)
+    with pytest.raises(KeyUnknown):
+        identity.verify(issued[0].secret, Scope.STUDIES_READ)
+
+
+def test_it_waits_until_no_function_can_still_take_a_study(world: World, s3: S3Client) -> None:
+    populate(world, s3, "acme")
+    former = removal(world, s3).remove("acme")
+    assert former.deleted_at - NOON == QUIET_AFTER
+    assert QUIET_AFTER.total_seconds() >= CACHE_SECONDS + 60
+
+
+def test_a_client_without_keys_goes_at_once(world: World, s3: S3Client) -> None:
+    world.registry().create_client("acme", "Acme", "it@acme.example", "clinic")
+    assert removal(world, s3).remove("acme").deleted_at == NOON
+
+
+def test_the_steps_are_the_ones_that_are_killed_below(world: World, s3: S3Client) -> None:
+    populate(world, s3, "acme")
+    fuse = Fuse(99)
+    removal(world, s3, fuse).remove("acme")
+    assert fuse.made == REMOVE
+
+
+@pytest.mark.parametrize("calls", range(len(REMOVE)))
+def test_a_crash_at_any_step_is_finished_by_the_next_run(
+    world: World, s3: S3Client, calls: int
+) -> None:
+    issued = populate(world, s3, "acme")
+    populate(world, s3, "acme-2")
+    fuse = Fuse(calls)
+    with pytest.raises(Killed):
+        removal(world, s3, fuse).remove("acme")
+    assert fuse.made == REMOVE[:calls]
+    if calls:
+        caller = DynamoDirectory(world.table).identify(issued[0].key.sha256)
+        assert caller is None or caller.client.status == "suspended"
+        for use in (world.registry().resume, world.registry().issue_key):
+            with pytest.raises(CliError, match="being deleted"):
+                use("acme")
+    former = removal(world, s3).remove("acme")
+    assert_gone(world, s3)
+    assert removal(world, s3).remove("acme") == former
+
+
+def test_the_id_of_a_deleted_client_is_never_given_again(world: World, s3: S3Client) -> None:
+    world.registry().create_client("acme", "Acme", "it@acme.example", "clinic")
+    removal(world, s3).remove("acme")
+    with pytest.raises(CliError, match="belonged to a client that was deleted"):
+        world.registry().create_client("acme", "Another", "it@other.example", "clinic")
+
+
+def test_a_client_that_never_was_cannot_be_deleted(world: World, s3: S3Client) -> None:
+    for use in (removal(world, s3).remove, removal(world, s3).count):
+        with pytest.raises(CliError, match="no client ghost"):
+            use("ghost")
+    assert world.audited() == []
+
+
+# --- clients update -----------------------------------------------------------------------
+
+
+def test_a_client_s_details_and_plan_are_changed_in_both_places(world: World) -> None:
+    registry = world.registry()
+    registry.create_client("acme", "Acme", "it@acme.example", "clinic")
+    world.clock.advance(60)
+    updated = registry.update_client("acme", name="Acme & Sons", plan="trial")
+    assert (updated.name, updated.email) == ("Acme & Sons", "it@acme.example")
+    assert updated.plan.studies == Quota(limit=10, period="month")
+    assert registry.client("acme") == updated
+    [plan] = world.plans_in_gateway()
+    assert plan["quota"]["limit"] == 100
+    told = [(e.action, e.before, e.after) for e in world.audited()[-2:]]
+    assert told[0] == ("client.update", {"name": "Acme"}, {"name": "Acme & Sons"})
+    assert [part and part["plan"]["name"] for part in told[1][1:]] == ["clinic", "trial"]
+    terms = [sk for sk in world.records("CLIENT#acme") if sk.startswith("TERMS#")]
+    assert terms == ["TERMS#2026-11-18T12:00:00.000000Z", "TERMS#2026-11-18T12:01:00.000000Z"]
+
+
+def test_updating_twice_changes_nothing_the_second_time(world: World) -> None:
+    registry = world.registry()
+    registry.create_client("acme", "Acme", "it@acme.example", "clinic")
+    first = registry.update_client("acme", email="new@acme.example", plan="trial")
+    trail = world.audited()
+    assert registry.update_client("acme", email="new@acme.example", plan="trial") == first
+    assert world.audited() == trail
+
+
+@pytest.mark.parametrize("calls", range(1, 9))
+def test_a_crash_in_clients_update_is_finished_by_the_next_run(world: World, calls: int) -> None:
+    world.registry().create_client("acme", "Acme", "it@acme.example", "clinic")
+    fuse = Fuse(calls)
+    try:
+        world.registry(fuse=fuse).update_client("acme", name="New", plan="trial")
+    except Killed:
+        pass
+    else:
+        assert fuse.made == ["client", "set_details", "set_plan", "client", "set_limits"]
+    world.registry().update_client("acme", name="New", plan="trial")
+    assert world.registry().client("acme").plan.name == "trial"
+    [plan] = world.plans_in_gateway()
+    assert plan["quota"]["limit"] == 100
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("name", ""), ("name", "x" * 201), ("email", "x"), ("plan", "gold")]
+)
+def test_details_that_do_not_fit_are_refused_and_nothing_changes(
+    world: World, field: str, value: str
+) -> None:
+    client = world.registry().create_client("acme", "Acme", "it@acme.example", "clinic")
+    with pytest.raises(CliError):
+        world.registry().update_client("acme", **{field: value})
+    assert world.registry().client("acme") == client
