@@ -174,7 +174,7 @@ def _behind(knee: _Knee, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Keep hundreds of tiny steps on one thread: handing them out costs more than doing them."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -195,7 +195,7 @@ class FusedDenseNet121:
     def __init__(self, plain: DenseNet121, *, packed: bool | None = None) -> None:
         if packed is None:
             packed = torch._C._has_mkldnn  # noqa: SLF001 - its public name is untyped
-        with _one_thread():
+        with one_thread():
             self._fuse(plain, packed=packed)
 
     def _fuse(self, plain: DenseNet121, *, packed: bool) -> None:

@@ -126,6 +126,8 @@ def prove_pack(path: Path) -> None:
 
 
 def _main(path: Path) -> int:
+    # Nobody waits for this answer alone; on a busy machine threads wait for each other for seconds.
+    torch.set_num_threads(1)
     try:
         load(verify_pack(path)).prove()
     except ModelUnavailable as error:

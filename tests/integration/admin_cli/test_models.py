@@ -59,7 +59,7 @@ def test_the_life_of_two_packs(
         True,
         packs.load_manifest(first).ref.sha256,
     )
-    predictor = Predictor(models, refresh=30, clock=lambda: now[0])
+    predictor = Predictor(models, threads=1, refresh=30, clock=lambda: now[0])
     assert predictor.facts().ref.version == "1"
 
     # A second pack beside the only one must not take its place, nor leave nobody serving.

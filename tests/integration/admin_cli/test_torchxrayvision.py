@@ -270,7 +270,7 @@ def test_a_release_becomes_a_pack_that_answers_as_torchxrayvision_does(
     assert {claim.auroc for claim in manifest.labels} == {None}
     assert list((tmp_path / ".downloads").iterdir()) == []
 
-    predictor = Predictor(tmp_path)
+    predictor = Predictor(tmp_path, threads=1)
     assert predictor.facts().scale == "decision"
     peer = json.loads(PEER.read_text())["answers"]
     for image in ("landscape", "portrait"):
