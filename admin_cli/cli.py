@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from admin_cli import audit, clients, keys, local, models, plans
+from admin_cli import audit, clients, keys, local, models, plans, usage
 from admin_cli.console import Console
 
 # What a stage may be called: it becomes part of names of stacks, tables and usage plans.
@@ -58,3 +58,4 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(plans.app, name="plans")
 app.add_typer(models.app, name="models")
 app.add_typer(audit.app, name="audit")
+app.add_typer(usage.app, name="usage")

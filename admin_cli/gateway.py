@@ -2,39 +2,39 @@
 
 It is the coarse first gate. The function checks every key itself, so nothing here needs to be
 exact or immediate; changes take seconds to spread, and the control plane allows a few calls a
-second, which the retries of the client pace.
+second, which `pacing` keeps to.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from admin_cli.console import CliError
+from admin_cli.gates import PERIODS, gate_patches
+from admin_cli.pacing import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import date
 
     from mypy_boto3_apigateway import APIGatewayClient
 
     from chalicelib.domain import Plan
 
-_PERIODS: dict[str, Literal["DAY", "WEEK", "MONTH"]] = {
-    "day": "DAY",
-    "week": "WEEK",
-    "month": "MONTH",
-}
 
-
-def gateway_client() -> APIGatewayClient:
-    """Return a client for the control plane, patient with its low limits."""
-    return boto3.client(
+def gateway_client(*, paced: bool = False) -> APIGatewayClient:
+    """Return a client for the control plane; `paced`: one that keeps below its low limits."""
+    client: APIGatewayClient = boto3.client(
         "apigateway", config=Config(retries={"total_max_attempts": 10, "mode": "standard"})
     )
+    if paced:
+        Pace().attach(client)
+    return client
 
 
 class Gateway:
@@ -65,6 +65,18 @@ class Gateway:
                     return plan["id"]
         return None
 
+    def usage_plans(self) -> dict[str, dict[str, Any]]:
+        """Return all usage plans of this stage's clients by id, as API Gateway shows them."""
+        found: dict[str, dict[str, Any]] = {}
+        with _translated():
+            for page in self._client.get_paginator("get_usage_plans").paginate(
+                PaginationConfig={"PageSize": 500}
+            ):
+                for plan in page["items"]:
+                    if plan.get("name", "").startswith(self._plan_name("")):
+                        found[plan["id"]] = dict(plan)
+        return found
+
     def create_usage_plan(self, client_id: str, plan: Plan) -> str:
         """Create a client's usage plan for this API stage and return its id."""
         with _translated():
@@ -78,7 +90,7 @@ class Gateway:
                 },
                 quota={
                     "limit": plan.requests.limit,
-                    "period": _PERIODS[plan.requests.period],
+                    "period": PERIODS[plan.requests.period],
                 },
                 tags={"app": "radgate", "stage": self._stage},
             )
@@ -88,7 +100,7 @@ class Gateway:
         """Give a usage plan the gate of `plan`; False, and no change, when it has it already."""
         with _translated():
             found = self._client.get_usage_plan(usagePlanId=usage_plan_id)
-            operations = _difference(found, plan)
+            operations = gate_patches(found, plan)
             if operations:
                 self._client.update_usage_plan(
                     usagePlanId=usage_plan_id,
@@ -96,10 +108,26 @@ class Gateway:
                 )
         return bool(operations)
 
+    def requests(self, usage_plan_id: str, first: date, last: date) -> int | None:
+        """Return the requests of a plan's keys, refused ones too; None when there is no figure.
+
+        From `first` to `last`, both included, at most 90 days. It lags by half an hour, is best
+        effort, and forgets keys that were deleted.
+        """
+        count, days = 0, 0
+        with _translated(fine="NotFoundException"):
+            for page in self._client.get_paginator("get_usage").paginate(
+                usagePlanId=usage_plan_id, startDate=str(first), endDate=str(last)
+            ):
+                for figures in (page.get("items") or {}).values():
+                    days += len(figures)
+                    count += sum(used for used, _left in figures)
+        return count if days else None
+
     def delete_usage_plan(self, usage_plan_id: str) -> None:
         """Delete a usage plan; one that is gone already is no error."""
         stage = f"{self._api_stage['apiId']}:{self._api_stage['stage']}"
-        with _translated(gone_is_fine=True):
+        with _translated(fine="NotFoundException"):
             # API Gateway refuses to delete a plan that still covers a stage.
             self._client.update_usage_plan(
                 usagePlanId=usage_plan_id,
@@ -121,7 +149,7 @@ class Gateway:
     def value_of(self, gateway_key_id: str) -> str | None:
         """Return the secret of a key, which API Gateway can show again; None when it is gone."""
         found = None
-        with _translated(gone_is_fine=True):
+        with _translated(fine="NotFoundException"):
             found = self._client.get_api_key(apiKey=gateway_key_id, includeValue=True)
         return None if found is None else found["value"]
 
@@ -135,41 +163,19 @@ class Gateway:
         return None
 
     def add_to_plan(self, usage_plan_id: str, gateway_key_id: str) -> None:
-        """Let a key through the gate under a usage plan."""
-        with _translated():
+        """Let a key through the gate under a usage plan; twice is no error."""
+        with _translated(fine="ConflictException"):
             self._client.create_usage_plan_key(
                 usagePlanId=usage_plan_id, keyId=gateway_key_id, keyType="API_KEY"
             )
 
     def delete_key(self, gateway_key_id: str) -> None:
         """Delete an API key, from its plan too; one that is gone already is no error."""
-        with _translated(gone_is_fine=True):
+        with _translated(fine="NotFoundException"):
             self._client.delete_api_key(apiKey=gateway_key_id)
 
     def _plan_name(self, client_id: str) -> str:
         return f"radgate-{self._stage}-{client_id}"
-
-
-def _difference(found: object, plan: Plan) -> list[dict[str, str]]:
-    """Return the patches that make a usage plan, as API Gateway shows it, the gate of `plan`."""
-    shown = found if isinstance(found, dict) else {}
-    throttle, quota = shown.get("throttle") or {}, shown.get("quota") or {}
-    wanted = {
-        "/throttle/rateLimit": (throttle.get("rateLimit"), f"{plan.throttle.rate_per_second:g}"),
-        "/throttle/burstLimit": (throttle.get("burstLimit"), str(plan.throttle.burst)),
-        "/quota/limit": (quota.get("limit"), str(plan.requests.limit)),
-        "/quota/period": (quota.get("period"), _PERIODS[plan.requests.period]),
-    }
-    return [
-        {"op": "replace", "path": path, "value": value}
-        for path, (is_now, value) in wanted.items()
-        if _text(is_now) != value
-    ]
-
-
-def _text(value: object) -> str:
-    """Return a limit as it is written in a patch: 5 and 5.0 are the same limit."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _stages(entries: object) -> list[dict[str, str]]:
@@ -179,13 +185,16 @@ def _stages(entries: object) -> list[dict[str, str]]:
 
 
 @contextmanager
-def _translated(*, gone_is_fine: bool = False) -> Iterator[None]:
-    """Turn a refusal into one line that names the operation and the reason, but no argument."""
+def _translated(*, fine: str = "") -> Iterator[None]:
+    """Turn a refusal into one line that names the operation and the reason, but no argument.
+
+    `fine`: the code of a refusal that means there is nothing left to do.
+    """
     try:
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "unknown")
-        if not (gone_is_fine and code == "NotFoundException"):
+        if code != fine:
             raise CliError(f"API Gateway refused {error.operation_name}: {code}") from error
     except BotoCoreError as error:
         raise CliError(f"API Gateway cannot be reached: {type(error).__name__}") from error

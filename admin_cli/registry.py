@@ -147,6 +147,37 @@ class Registry(ClientRegistry):
         """Close a key in both places and remove its record; one that is gone is no error."""
         self._keyring.discard_key(self._close(key))
 
+    def mend_plan(self, client_id: str) -> Client:
+        """Give a client its plan's terms of the catalogue, and a usage plan that has them.
+
+        A plan that left the catalogue stays as it was sold. A usage plan that was deleted in API
+        Gateway is made anew, with all keys that still work.
+        """
+        client = self.client(client_id)
+        terms = self._plans.get(client.plan.name)
+        if terms is not None:
+            client = self._present(
+                self._accounts.set_plan(client_id, terms, self._clock()), client_id
+            )
+        noted = client.usage_plan_id
+        if noted is not None and noted not in self._gateway.usage_plans():
+            client = self._replace_usage_plan(client, noted)
+        client = self._with_usage_plan(client)
+        self._gateway.set_limits(str(client.usage_plan_id), client.plan)
+        return client
+
+    def _replace_usage_plan(self, client: Client, gone: str) -> Client:
+        made = self._gateway.find_usage_plan(client.id)
+        if made is None:
+            made = self._gateway.create_usage_plan(client.id, client.plan)
+        for key in self._keyring.keys(client.id):
+            dead = key.revoked_at is not None or is_expired(key, self._clock())
+            if key.gateway_key_id is not None and not dead:
+                self._gateway.add_to_plan(made, key.gateway_key_id)
+        # Noted last: until then the next run finds the plan by its name and goes on.
+        noted = self._accounts.set_usage_plan(client.id, made, instead_of=gone)
+        return self._present(noted, client.id)
+
     def _ready_for_keys(self, client_id: str) -> Client:
         client = self._with_usage_plan(self.client(client_id))
         self._discard_abandoned(client_id)

@@ -63,6 +63,8 @@ def open_stage(name: str) -> Stage:
     deployment = read_deployment(table.name)
     if deployment is None:
         raise CliError(f"stage {name} has no API yet: deploy it first")
-    gateway = Gateway(gateway_client(), name, deployment.rest_api_id, deployment.api_stage)
+    gateway = Gateway(
+        gateway_client(paced=name != "local"), name, deployment.rest_api_id, deployment.api_stage
+    )
     trail = Trail(table, lambda: actor(name), Stage.clock)
     return Stage(name, foundation, deployment, table, trail, gateway)

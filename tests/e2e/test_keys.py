@@ -90,3 +90,21 @@ def test_revoke_wait_probes_until_the_api_refuses_and_says_the_seconds(stack: St
     assert ask(stack, issued["secret"]).status_code == 403
     twice = stack.radgate.json("keys", "revoke", issued["id"], "--wait")
     assert twice["refused_after_seconds"] is None
+
+
+def test_a_changed_plan_holds_at_the_gate_and_nothing_differs_any_more(stack: Stack) -> None:
+    create(stack, "changing")
+    issued = stack.radgate.json("keys", "issue", "changing")
+    assert ask(stack, issued["secret"]).status_code == 200
+    stack.radgate.json("clients", "update", "changing", "--plan", "quiet")
+    until(lambda: ask(stack, issued["secret"]).status_code == 429, seconds=20)
+    applied = stack.radgate.json("plans", "apply", "--dry-run")
+    assert applied == {"applied": False, "differences": []}
+
+
+def test_a_client_is_deleted_and_the_trail_of_all_that_was_done_holds(stack: Stack) -> None:
+    create(stack, "passing")
+    assert stack.radgate.json("clients", "delete", "passing", "--yes")["id"] == "passing"
+    told = stack.radgate.json("audit", "log", "--client", "passing")
+    assert [entry["action"] for entry in told][:2] == ["client.delete", "client.leave"]
+    assert stack.radgate.run("audit", "verify").returncode == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,10 +13,12 @@ from moto import mock_aws
 from admin_cli.__main__ import run
 from admin_cli.deployment_record import Deployment, write_deployment
 from admin_cli.foundation import apply_foundation
+from admin_cli.pacing import Pace
 from chalicelib import aws
 from chalicelib.domain import new_id
 from chalicelib.tenants import keys
 from chalicelib.tenants.directory import DynamoDirectory
+from tests.fakes.clock import FixedClock
 from tests.integration.admin_cli.conftest import make_api
 
 if TYPE_CHECKING:
@@ -290,3 +293,56 @@ def test_help_shows_an_example(radgate: Radgate) -> None:
         shown = radgate(*words, "--help")
         assert shown.status == 0
         assert f"Example: radgate {' '.join(words)}" in " ".join(shown.stdout.split())
+
+
+def test_usage_report_and_invoice(radgate: Radgate, stage: Table) -> None:
+    radgate.create("using")
+    month = {"2026-10-05": 1200, "2026-10-31": 3}
+    stage.put_item(Item={"pk": "CLIENT#using", "sk": "USAGE#2026-10-01", "used": 1203, **month})
+    span = ("--client", "using", "--from", "2026-10-01", "--to", "2026-10-31")
+    assert radgate.json("usage", "report", *span) == [
+        {"client": "using", "day": day, "studies": count} for day, count in month.items()
+    ]
+    csv = radgate("usage", "report", *span, "--format", "csv").stdout
+    assert csv.splitlines() == ["client,day,studies", "using,2026-10-05,1200", "using,2026-10-31,3"]
+    shown = radgate("usage", "report", *span).stdout
+    assert "1,203" in shown
+    assert "2026-10-05  1,200 " + "█" * 50 in shown
+    assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80
+    assert radgate("usage", "report", "--from", "2026-11-02", "--to", "2026-11-01").status == 2
+    assert radgate("--output", "json", "usage", "report", "--format", "csv").status == 2
+    assert radgate("usage", "report", "--client", "ghost").status == 1
+
+    # The client came after October; as one that was there, it pays for it.
+    assert radgate.json("usage", "invoice", "--month", "2020-01")["invoices"] == []
+    stage.update_item(
+        Key={"pk": "CLIENT#using", "sk": "CLIENT"},
+        UpdateExpression="SET created_at = :then",
+        ExpressionAttributeValues={":then": "2026-09-01T00:00:00Z"},
+    )
+    bill = radgate.json("usage", "invoice", "--month", "2026-10", "--client", "using")
+    [one] = bill["invoices"]
+    assert (one["base"], one["overage_studies"], one["overage_amount"]) == ("290.00", 203, "71.05")
+    assert one["total"] == bill["totals"]["EUR"] == "361.05"
+    table = radgate("usage", "invoice", "--month", "2026-10", "--client", "using").stdout
+    assert "Total 361.05 EUR" in table
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
+
+
+def test_plans_apply_shows_asks_and_applies(
+    radgate: Radgate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    radgate.create("applied")
+    changed = (Path(__file__).parents[3] / "plans.toml").read_text(encoding="utf-8")
+    catalogue = tmp_path / "plans.toml"
+    catalogue.write_text(changed.replace("limit = 2_000", "limit = 2_500"), encoding="utf-8")
+    monkeypatch.setenv("RADGATE_PLANS", str(catalogue))
+    clock = FixedClock()
+    monkeypatch.setattr("admin_cli.gateway.Pace", lambda: Pace(clock.monotonic, clock.advance))
+    shown = radgate.json("plans", "apply", "--dry-run")["differences"]
+    assert ["studies: 2000 month → 2500 month"] in [one["changes"] for one in shown]
+    assert radgate("plans", "apply").status == 1  # nobody is there to answer
+    assert radgate.json("clients", "show", "applied")["plan"]["studies"]["limit"] == 2000
+    assert radgate("plans", "apply", "--yes").status == 0
+    assert radgate.json("clients", "show", "applied")["plan"]["studies"]["limit"] == 2500
+    assert radgate.json("plans", "apply", "--dry-run")["differences"] == []

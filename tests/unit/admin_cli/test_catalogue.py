@@ -21,6 +21,17 @@ throttle = { rate_per_second = 0.5, burst = 2 }
 """
 
 
+PRICE = 'price = { currency = "EUR", monthly = "9.90", included = 5, overage = "0.125" }'
+
+
+def test_a_price_is_exact(tmp_path: Path) -> None:
+    path = tmp_path / "plans.toml"
+    path.write_text(GOOD + PRICE)
+    price = load_plans(path)["small"].price
+    assert price is not None
+    assert (str(price.monthly), str(price.overage)) == ("9.90", "0.125")
+
+
 def test_the_shipped_catalogue_offers_a_choice() -> None:
     assert len(load_plans()) >= 3
 
@@ -51,6 +62,10 @@ def test_a_file_is_read_in_its_order(tmp_path: Path) -> None:
         (GOOD.replace('"day"', '"year"', 1), "plan small: studies.period"),
         (GOOD.replace("burst", "bursts"), "plan small: throttle.burst"),
         (GOOD + "price = 3", "plan small: price"),
+        (GOOD + PRICE.replace('"9.90"', "9.90"), "plan small: price.monthly.* as text"),
+        (GOOD + PRICE.replace('"9.90"', '"9.901"'), "plan small: price.monthly"),
+        (GOOD + PRICE.replace('"9.90"', '"-1"'), "plan small: price.monthly"),
+        (GOOD + PRICE.replace("EUR", "euro"), "plan small: price.currency"),
     ],
 )
 def test_a_broken_file_is_refused_with_the_place(tmp_path: Path, text: str, said: str) -> None:
