@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from admin_cli.console import console_of
-from admin_cli.keys import key_view, state_of
+from admin_cli.key_views import key_view, state_of
 from admin_cli.registry import open_registry
 from admin_cli.removal import open_removal
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from datetime import datetime, timedelta
+from typing import Annotated
 
 import typer
 
 from admin_cli.console import console_of
+from admin_cli.key_views import key_view, state_of
 from admin_cli.probe import is_refused, seconds_until_refused
 from admin_cli.registry import open_registry, registry_of
+from admin_cli.scan import scan
 from admin_cli.stage import open_stage
-from chalicelib.domain import Scope, is_expired
-
-if TYPE_CHECKING:
-    from chalicelib.domain import ApiKey
+from chalicelib.domain import Scope
 
 app = typer.Typer(help="The secrets with which clients use the API.", no_args_is_help=True)
+app.command()(scan)
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=3660)
@@ -167,27 +167,5 @@ def revoke(
         console.info("It is refused within 30 seconds.")
 
 
-def state_of(key: ApiKey) -> str:
-    """Return what a key is good for now.
-
-    `unfinished`: a crash kept its secret from everyone. `replaced`: it works until it expires.
-    """
-    if key.revoked_at is not None:
-        return "revoked"
-    if key.gateway_key_id is None:
-        return "unfinished"
-    if is_expired(key, datetime.now(UTC)):
-        return "expired"
-    return "active" if key.replaced_by is None else "replaced"
-
-
 def _date(moment: datetime | None) -> str:
     return "never" if moment is None else f"{moment:%Y-%m-%d}"
-
-
-def key_view(key: ApiKey) -> dict[str, object]:
-    """Return a key as the command line shows it in JSON: its hash is nobody's business."""
-    return key.model_dump(exclude={"sha256"}) | {
-        "scopes": sorted(key.scopes),
-        "state": state_of(key),
-    }

@@ -346,3 +346,28 @@ def test_plans_apply_shows_asks_and_applies(
     assert radgate("plans", "apply", "--yes").status == 0
     assert radgate.json("clients", "show", "applied")["plan"]["studies"]["limit"] == 2500
     assert radgate.json("plans", "apply", "--dry-run")["differences"] == []
+
+
+def test_keys_scan_says_whose_key_it_is_and_revokes_it(radgate: Radgate, tmp_path: Path) -> None:
+    radgate.create("leaky")
+    issued = radgate.json("keys", "issue", "leaky")
+    secret, foreign = issued["secret"], keys.mint()
+    (tmp_path / ".env").write_text(f"KEY={secret}\nOTHER={foreign}\n")
+    shown = radgate("keys", "scan", str(tmp_path))
+    assert shown.status == 1
+    assert f"{issued['id']} of leaky: active" in shown.stdout
+    assert f"{tmp_path}/.env:1" in shown.stdout
+    offline = radgate("--output", "json", "keys", "scan", str(tmp_path), "--offline")
+    assert {one["state"] for one in json.loads(offline.stdout)["found"]} == {"not asked"}
+    assert radgate("keys", "scan", str(tmp_path), "--revoke").status == 1  # nobody to answer
+    revoked = radgate("--output", "json", "keys", "scan", str(tmp_path), "--revoke", "--yes")
+    states = {one.get("key"): one["state"] for one in json.loads(revoked.stdout)["found"]}
+    assert states == {issued["id"]: "revoked", None: "unknown"}
+    assert revoked.status == 1  # the one that is unknown here may work elsewhere
+    (tmp_path / ".env").write_text(f"KEY={secret}\n")
+    done = radgate("keys", "scan", str(tmp_path))
+    assert (done.status, "leaky: revoked" in done.stdout) == (0, True)
+    for ended in (shown, offline, revoked, done):
+        assert secret not in ended.stdout + ended.stderr
+        assert foreign not in ended.stdout + ended.stderr
+    assert radgate("keys", "scan", str(tmp_path), "--offline", "--revoke").status == 2

@@ -1,0 +1,173 @@
+"""Our keys are found wherever they stand, and nothing else is."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import subprocess
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from admin_cli.console import CliError
+from admin_cli.leaks import keys_in, scan
+from chalicelib.tenants import keys
+
+DOCS = Path(__file__).parents[3] / "docs"
+ALNUM = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+@given(st.binary(max_size=80), st.binary(max_size=80))
+def test_a_key_is_found_in_any_surroundings(before: bytes, after: bytes) -> None:
+    secret = keys.mint()
+    assert (len(before), secret) in set(keys_in(before + secret.encode() + after))
+
+
+@given(st.integers(1, 40))
+def test_a_key_within_what_only_looks_like_one_is_found(cut: int) -> None:
+    secret, decoy = keys.mint(), keys.mint()[:cut]
+    assert secret in {found for _, found in keys_in((decoy + secret).encode())}
+
+
+@given(st.text(ALNUM, min_size=38, max_size=38))
+def test_a_word_that_fails_the_checksum_is_no_key(text: str) -> None:
+    assert list(keys_in(f"rgl{text}".encode())) == []
+
+
+def places(findings: dict[str, list[str]], root: Path) -> dict[str, list[str]]:
+    """Return what was found with paths from `root` on."""
+    return {
+        secret: [place.replace(f"{root}/", "") for place in found]
+        for secret, found in findings.items()
+    }
+
+
+def test_files_are_searched_at_any_depth_with_their_line(tmp_path: Path) -> None:
+    text, binary = keys.mint(), keys.mint("test")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / ".env").write_text(f"X=1\n\nKEY={text}\n")
+    (tmp_path / "dump.bin").write_bytes(b"\x00\xff" * 5000 + binary.encode() + b"\x00")
+    (tmp_path / "empty").touch()
+    (tmp_path / "word.txt").write_text("rgl" + "0" * 38)
+    found = scan([tmp_path], history=True)
+    assert places(found.places, tmp_path) == {binary: ["dump.bin:1"], text: ["a/b/.env:3"]}
+    assert (found.files, found.repositories, found.unreadable) == (4, 0, [])
+    assert text not in repr(found)
+
+
+def test_a_single_file_and_several_paths(tmp_path: Path) -> None:
+    secret = keys.mint()
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"{secret} {secret}\n{secret}")
+    found = scan([tmp_path / "one", tmp_path / "two"], history=True)
+    assert places(found.places, tmp_path) == {secret: ["one:1", "one:2", "two:1", "two:2"]}
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "x").write_text(keys.mint())
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "outside" / "x")
+    assert scan([tmp_path / "in"], history=True).places == {}
+
+
+def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert scan([tmp_path], history=True).files == 0
+
+
+def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CliError, match="is not there"):
+        scan([tmp_path / "nothing"], history=True)
+
+
+# --- git --------------------------------------------------------------------------------
+
+
+def git(repository: Path, *words: str) -> None:
+    names = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
+    identity = ("-c", "user.name=T", "-c", "user.email=t@example.org")
+    subprocess.run(
+        ["git", *identity, "-C", str(repository), *words],
+        check=True,
+        capture_output=True,
+        env=os.environ | names,
+    )
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    path = tmp_path / "repo"
+    path.mkdir()
+    git(path, "init", "-q", "-b", "main")
+    return path
+
+
+def commit(repository: Path, name: str, text: str, message: str = "x") -> None:
+    (repository / name).write_text(text)
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "-m", message)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_git_keeps_is_searched(repository: Path, *, packed: bool) -> None:
+    removed, told, lost = (keys.mint() for _ in range(3))
+    commit(repository, "config.env", f"KEY={removed}\n")
+    commit(repository, "config.env", "KEY=\n", f"Remove {told}")
+    git(repository, "checkout", "-q", "-b", "side")
+    commit(repository, "side.txt", lost)
+    git(repository, "checkout", "-q", "main")
+    git(repository, "branch", "-q", "-D", "side")
+    if packed:
+        git(repository, "repack", "-q", "-a", "-d", "-k")
+    found = places(scan([repository.parent], history=True).places, repository.parent)
+    assert set(found) == {removed, told, lost}
+    assert re.fullmatch(r"repo: config\.env since [0-9a-f]{7,}", found[removed][0])
+    assert found[told][0].startswith("repo: commit ")
+    assert found[lost][0].endswith(", in no branch")
+    assert scan([repository], history=False).places == {}
+
+
+def test_a_bare_repository_is_searched_by_git_alone(repository: Path, tmp_path: Path) -> None:
+    secret = keys.mint()
+    commit(repository, "a", secret)
+    git(repository, "clone", "-q", "--bare", ".", str(tmp_path / "bare"))
+    found = scan([tmp_path / "bare"], history=True)
+    assert set(found.places) == {secret}
+    assert found.repositories == 1
+
+
+def test_a_repository_that_git_cannot_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    with pytest.raises(CliError, match="git cannot read"):
+        scan([tmp_path], history=True)
+
+
+# --- speed and other scanners -----------------------------------------------------------
+
+
+def test_a_core_reads_100_mb_a_second(tmp_path: Path) -> None:
+    # Base64 is the worst that is common: it is full of beginnings that look like keys.
+    chance = random.Random(4)  # noqa: S311 - a seed, not secrecy
+    block = "".join(chance.choices(ALNUM, k=1_000_000)).encode() + b"\n"
+    (tmp_path / "large").write_bytes(block * 50)
+    begun = time.process_time()  # of this process alone, so a busy machine does not matter
+    found = scan([tmp_path], history=True)
+    seconds = time.process_time() - begun
+    assert found.size == 50 * len(block)
+    assert found.size / 1e6 / seconds >= 100
+
+
+def test_the_pattern_for_other_scanners_is_ours() -> None:
+    [rule] = tomllib.loads((DOCS / "gitleaks.toml").read_text(encoding="utf-8"))["rules"]
+    assert rule["regex"] == keys.PATTERN.pattern
+    for mode in ("live", "test"):
+        secret = keys.mint(mode)
+        assert re.search(rule["regex"], f"key={secret}")
+        assert any(word in secret for word in rule["keywords"])
