@@ -228,11 +228,16 @@ class Heatmap:
 
 
 class ModelRef(Value):
-    """Which pack answered; `sha256` of its manifest, which holds the hash of every file."""
+    """Which pack answered; `sha256` of its manifest, which holds the hash of every file.
+
+    `scale`: whether the numbers of its findings are calibrated probabilities, or a decision scale
+    that orders images, is cut at the operating point and is the chance of nothing.
+    """
 
     name: str
     version: str
     sha256: str
+    scale: Literal["probability", "decision"] = "probability"
 
 
 class LabelFacts(Value):
@@ -250,26 +255,29 @@ class LabelFacts(Value):
 
 
 class ModelFacts(Value):
-    """An installed pack as `GET /models` tells it.
-
-    `scale`: whether the numbers of its findings are calibrated probabilities, or a decision scale
-    that is cut at the operating point and is the chance of nothing.
-    """
+    """An installed pack as `GET /models` tells it."""
 
     ref: ModelRef
     architecture: str
     licence: str
-    scale: Literal["probability", "decision"] = "probability"
     labels: tuple[LabelFacts, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A pack's answer: all findings in the pack's order, a heatmap for every positive one."""
+    """A pack's answer: all findings in the pack's order, a heatmap for every positive one.
 
-    model: ModelRef
+    It brings the facts of the pack that gave it, since another may be active a moment later.
+    """
+
+    facts: ModelFacts
     findings: tuple[Finding, ...]
     heatmaps: tuple[Heatmap, ...]
+
+    @property
+    def model(self) -> ModelRef:
+        """Which pack answered."""
+        return self.facts.ref
 
 
 # --- studies ----------------------------------------------------------------------------

@@ -7,9 +7,6 @@ before it. What it was trained on and how well it does is in docs/adr/0008-gate.
 from __future__ import annotations
 
 import hashlib
-import logging
-import threading
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,17 +21,13 @@ from chalicelib.inference.gate_network import GateNet, one_thread, pool, sample,
 from chalicelib.inference.packs import active_pack, list_packs, read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from chalicelib.inference.packs import Pack
 
 CONFIG, WEIGHTS = "gate.json", "gate.safetensors"
-REFRESH_SECONDS = 30.0
 _MAX_CONFIG_BYTES = 64 * 1024
 _MAX_WEIGHT_BYTES = 512 * 1024
-
-_log = logging.getLogger(__name__)
 
 
 class GateConfig(Value):
@@ -73,11 +66,20 @@ class ChestGate:
                 _read(folder / CONFIG, _MAX_CONFIG_BYTES),
                 _read(folder / WEIGHTS, _MAX_WEIGHT_BYTES),
             )
-        candidates = (active_pack(folder), *list_packs(folder))
-        pack = next((p for p in candidates if {CONFIG, WEIGHTS} <= set(p.manifest.files)), None)
-        if pack is None:
+        gate = cls.of_active(folder)
+        if gate is None:
             raise ModelUnavailable("no installed model brings a gate")
-        return cls.of_pack(pack)
+        return gate
+
+    @classmethod
+    def of_active(cls, model_dir: Path) -> ChestGate | None:
+        """Load the gate that goes with the active pack; None when no pack brings one.
+
+        Raises ModelUnavailable when a file is not what its SHA-256 promises.
+        """
+        candidates = (active_pack(model_dir), *list_packs(model_dir))
+        pack = next((p for p in candidates if {CONFIG, WEIGHTS} <= set(p.manifest.files)), None)
+        return None if pack is None else cls.of_pack(pack)
 
     @classmethod
     def of_pack(cls, pack: Pack) -> ChestGate:
@@ -124,54 +126,6 @@ class ChestGate:
         if score >= config.threshold:
             return Quality(accepted=True, score=score)
         return Quality(accepted=False, score=score, reasons=_reasons(kind, upright, polarity))
-
-
-class ActiveGate:
-    """The port `Gate` with the gate of the active pack, exchanged while running.
-
-    After `refresh` seconds the next judgement looks whether another pack was activated; when its
-    gate cannot be loaded, the old one serves on. The first load raises ModelUnavailable.
-    """
-
-    def __init__(
-        self,
-        model_dir: Path,
-        *,
-        refresh: float = REFRESH_SECONDS,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._model_dir = model_dir
-        self._refresh = refresh
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._gate: ChestGate | None = None
-        self._pack = ""
-        self._looked = 0.0
-
-    def judge(self, radiograph: Radiograph) -> Quality:
-        """Judge as `ChestGate` does. Raises ModelUnavailable only while no gate was ever loaded."""
-        return self._current().judge(radiograph)
-
-    def _current(self) -> ChestGate:
-        with self._lock:
-            now = self._clock()
-            if self._gate is None or now - self._looked >= self._refresh:
-                self._looked = now
-                try:
-                    self._gate = self._load(self._gate)
-                except ModelUnavailable:
-                    if self._gate is None:
-                        raise
-                    _log.warning("the active pack's gate is refused, the old one serves on")
-            return self._gate
-
-    def _load(self, serving: ChestGate | None) -> ChestGate:
-        pack = active_pack(self._model_dir).ref.sha256
-        if serving is not None and pack == self._pack:
-            return serving
-        gate = ChestGate.load(self._model_dir)
-        self._pack = pack
-        return gate
 
 
 def _reasons(kind: list[float], upright: float, polarity: float) -> tuple[str, ...]:

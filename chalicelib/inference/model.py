@@ -66,7 +66,7 @@ class Model:
             )
             if positive:
                 heatmaps.append(_heatmap(claim.name, cam, box))
-        return Prediction(self.pack.ref, tuple(findings), tuple(heatmaps))
+        return Prediction(self.pack.facts(), tuple(findings), tuple(heatmaps))
 
     def prove(self) -> None:
         """Answer the golden input. Raises ModelUnavailable when the answer is off."""

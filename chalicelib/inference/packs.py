@@ -42,7 +42,6 @@ class Pack:
             ref=self.ref,
             architecture=self.manifest.architecture,
             licence=self.manifest.licence,
-            scale=self.manifest.scale,
             labels=tuple(
                 LabelFacts(
                     label=claim.name,
@@ -80,7 +79,10 @@ def load_manifest(path: Path) -> Pack:
     if manifest.folder != path.name:
         raise ModelUnavailable(f"pack {path.name}: the manifest calls itself {manifest.folder}")
     ref = ModelRef(
-        name=manifest.name, version=manifest.version, sha256=hashlib.sha256(data).hexdigest()
+        name=manifest.name,
+        version=manifest.version,
+        sha256=hashlib.sha256(data).hexdigest(),
+        scale=manifest.scale,
     )
     return Pack(path, manifest, ref)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,11 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from chalicelib.domain import ModelFacts, ModelRef, Prediction, Quality, Radiograph
+    from chalicelib.domain import ModelFacts, Prediction, Quality, Radiograph
 
 REFRESH_SECONDS = 30.0
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Serving:
+    """What answers now; `gate` is None where no installed pack brings one."""
+
+    model: Model
+    gate: ChestGate | None
 
 
 class Predictor:
@@ -51,22 +60,24 @@ class Predictor:
         self._refresh = refresh
         self._clock = clock
         self._lock = threading.Lock()
-        self._model: Model | None = None
-        self._gate: tuple[ModelRef, ChestGate] | None = None
+        self._serving: _Serving | None = None
         self._looked = 0.0
         torch.set_num_threads(threads)
 
     def judge(self, radiograph: Radiograph) -> Quality:
         """Ask the gate that came with the active pack. Raises ModelUnavailable without one."""
-        return self._current_gate().judge(radiograph)
+        gate = self._current().gate
+        if gate is None:
+            raise ModelUnavailable("no installed model brings a gate")
+        return gate.judge(radiograph)
 
     def predict(self, radiograph: Radiograph) -> Prediction:
         """Return findings and heatmaps of the active pack. Raises ModelUnavailable."""
-        return self._current().answer(radiograph)
+        return self._current().model.answer(radiograph)
 
     def facts(self) -> ModelFacts:
         """Return what is known of the active pack. Raises ModelUnavailable."""
-        return self._current().pack.facts()
+        return self._current().model.pack.facts()
 
     def installed(self) -> tuple[ModelFacts, ...]:
         """Return every readable pack in the model folder, sorted by name."""
@@ -74,36 +85,30 @@ class Predictor:
 
     def prove(self) -> None:
         """Answer the active pack's golden input. Raises ModelUnavailable when it is off."""
-        self._current().prove()
+        self._current().model.prove()
 
-    def _current(self) -> Model:
+    def _current(self) -> _Serving:
         with self._lock:
             now = self._clock()
-            if self._model is None:
-                self._model = self._load_active()
+            if self._serving is None:
+                self._serving = self._load_active()
                 self._looked = now
             elif now - self._looked >= self._refresh:
                 self._looked = now
-                self._model = self._exchange(self._model)
-            return self._model
+                self._serving = self._exchange(self._serving)
+            return self._serving
 
-    def _current_gate(self) -> ChestGate:
-        serving = self._current().pack.ref
-        with self._lock:
-            if self._gate is None or self._gate[0] != serving:
-                self._gate = (serving, ChestGate.load(self._model_dir))
-            return self._gate[1]
-
-    def _load_active(self) -> Model:
+    def _load_active(self) -> _Serving:
         model = load(active_pack(self._model_dir))
         model.prove()
-        return model
+        return _Serving(model, ChestGate.of_active(self._model_dir))
 
-    def _exchange(self, serving: Model) -> Model:
+    def _exchange(self, serving: _Serving) -> _Serving:
+        ref = serving.model.pack.ref
         try:
-            if active_pack(self._model_dir).ref == serving.pack.ref:
+            if active_pack(self._model_dir).ref == ref:
                 return serving
             return self._load_active()
         except ModelUnavailable as error:
-            _log.warning("the active pack is refused, %s serves on: %s", serving.pack.ref, error)
+            _log.warning("the active pack is refused, %s serves on: %s", ref, error)
             return serving

@@ -34,7 +34,7 @@ def table(
     """
     shown = order[: max(1, int(room / ROW_MIN))]
     row = min(ROW_MAX, room / len(shown))
-    _head(page, top + 3)
+    _head(page, top + 3, words.term(model.ref).capitalize())
     known = {facts.label: facts for facts in model.labels}
     y = top + HEAD
     for finding in shown:
@@ -45,12 +45,12 @@ def table(
     return y + FOOT
 
 
-def _head(page: Page, y: float) -> None:
+def _head(page: Page, y: float, number: str) -> None:
     page.text(LEFT, y, "Findings", size=9, bold=True)
     low = y + 3.5
     for share, text in ((0.0, "0"), (0.5, "0.5"), (1.0, "1")):
         page.text(_BAR + share * _BAR_WIDTH, low, text, size=6.5, colour=GREY, align="centre")
-    for x, text in ((_PROBABILITY, "Probability"), (_POINT, "Op. point")):
+    for x, text in ((_PROBABILITY, number), (_POINT, "Op. point")):
         page.text(x, low, text, size=6.5, colour=GREY, align="right")
     page.text(_VERDICT, low, "Result", size=6.5, colour=GREY)
     page.text(_AUROC, low, "AUROC (95% interval)", size=6.5, colour=GREY, align="right")

@@ -55,7 +55,7 @@ class PdfReportWriter:
         bottom = findings.table(page, bottom + gap, rows, order, facts) + gap
         sections.facts(page, bottom, study, radiograph, facts)
         if guided:
-            sections.guide(page, bottom + sections.FACTS + gap)
+            sections.guide(page, bottom + sections.FACTS + gap, study)
         sections.footer(page, study)
         return page.file()
 

@@ -38,7 +38,7 @@ def header(page: Page, study: Study, order: tuple[Finding, ...]) -> float:
     page.rule(36)
     page.text(LEFT, 48, words.headline(order), size=20, bold=True, width=_WIDE)
     y = 55.0
-    for sentence in words.result(order):
+    for sentence in words.result(order, study.model):
         page.text(LEFT, y, sentence, size=10, width=_WIDE)
         y += 5
     if study.quality is not None and not study.quality.accepted:
@@ -125,11 +125,11 @@ def facts(page: Page, top: float, study: Study, radiograph: Radiograph, model: M
             y = page.paragraph(x + 16, y, value, width=COLUMN - 16, size=7.5, lines=lines) + 0.7
 
 
-def guide(page: Page, top: float) -> None:
+def guide(page: Page, top: float, study: Study) -> None:
     """Draw what the page's terms mean."""
     page.rule(top)
     page.text(LEFT, top + 6, "How to read this page", size=9, bold=True)
-    for number, (term, meaning) in enumerate(words.GUIDE):
+    for number, (term, meaning) in enumerate(words.guide(study.model)):
         y = top + 11.5 + 4.3 * number
         page.text(LEFT, y, term, size=7.5, colour=GREY)
         page.text(LEFT + 16, y, meaning, size=7.5, width=_WIDE - 16)
@@ -143,7 +143,9 @@ def footer(page: Page, study: Study) -> None:
         warning = f"TEST STUDY, made with a test key. {warning}"
     page.text(LEFT, FOOTER + 4.5, warning, size=7.5, bold=True)
     page.text(RIGHT, FOOTER + 4.5, study.id, size=6.5, colour=GREY, align="right")
-    page.paragraph(LEFT, FOOTER + 8, words.CAVEAT, width=_WIDE, size=6.8, colour=GREY, lines=2)
+    page.paragraph(
+        LEFT, FOOTER + 8, words.caveat(study.model), width=_WIDE, size=6.8, colour=GREY, lines=2
+    )
 
 
 def _scale(page: Page, y: float, strength: float, note: str) -> None:

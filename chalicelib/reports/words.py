@@ -8,33 +8,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from chalicelib.domain import Finding, LabelFacts, Mode, ModelFacts, Quality
+    from chalicelib.domain import Finding, LabelFacts, Mode, ModelFacts, ModelRef, Quality
 
 NOT_FOR_DIAGNOSIS = "Not for diagnosis"
-CAVEAT = (
-    "Made by software; no physician has read it. Probabilities refer to the population on which"
-    " the model was evaluated. In other patients, or with other equipment, they may not hold."
-    " This page does not replace the reading of a radiologist."
-)
-
-GUIDE = (
-    (
-        "Probability",
-        "How often images with such an answer had the finding, in the evaluation population.",
-    ),
-    (
-        "Op. point",
-        "The probability from which on a finding is called positive; it belongs to the model.",
-    ),
-    (
-        "AUROC",
-        "How well the model tells images with and without the finding apart: 0.5 is chance.",
-    ),
-    (
-        "Heatmap",
-        "Which regions raised the answer. Coarse: it shows neither outline nor size of anything.",
-    ),
-)
+_CAVEATS = {
+    "probability": "Probabilities refer to the population on which the model was evaluated. In"
+    " other patients, or with other equipment, they may not hold.",
+    "decision": "Scores are no probabilities: they order images, and mean something only beside"
+    " the operating point.",
+}
+_GUIDES = {
+    "probability": "How often images with such an answer had the finding, in the evaluation"
+    " population.",
+    "decision": "A decision scale. It is cut at the operating point and is the chance of nothing.",
+}
 
 # What decoding may report, for readers who never saw the code. An unknown step is shown by
 # its own name, so that none is ever lost.
@@ -134,11 +121,45 @@ def mode(mode: Mode) -> str:
     return "TEST" if mode == "test" else "live"
 
 
+def term(model: ModelRef | None) -> str:
+    """Return what a finding's number is called: only a calibrated one is a probability."""
+    return "score" if model is not None and model.scale == "decision" else "probability"
+
+
+def caveat(model: ModelRef | None) -> str:
+    """Return what the page must not be taken for."""
+    return (
+        "Made by software; no physician has read it."
+        f" {_CAVEATS[model.scale if model else 'probability']}"
+        " This page does not replace the reading of a radiologist."
+    )
+
+
+def guide(model: ModelRef | None) -> tuple[tuple[str, str], ...]:
+    """Return the page's terms and what they mean."""
+    number = term(model)
+    return (
+        (number.capitalize(), _GUIDES[model.scale if model else "probability"]),
+        (
+            "Op. point",
+            f"The {number} from which on a finding is called positive; it belongs to the model.",
+        ),
+        (
+            "AUROC",
+            "How well the model tells images with and without the finding apart: 0.5 is chance.",
+        ),
+        (
+            "Heatmap",
+            "Which regions raised the answer. Coarse: it shows neither outline nor size.",
+        ),
+    )
+
+
 def heat_note(shown: Finding, strength: float, *, whole: bool) -> str:
     """Return how to read the heatmap; `whole`: the network saw all of the image."""
     note = "line: half of the scale"
     if not shown.positive:
-        note = f"faded to {strength:.0%} (probability / op. point)"
+        note = f"faded to {strength:.0%} (answer / op. point)"
     return note if whole else f"{note}; dark: not seen"
 
 
@@ -184,8 +205,9 @@ def headline(order: tuple[Finding, ...]) -> str:
     return f"{label_name(order[0].label)}: negative" if len(order) == 1 else "No positive finding"
 
 
-def result(order: tuple[Finding, ...]) -> tuple[str, str]:
+def result(order: tuple[Finding, ...], model: ModelRef | None = None) -> tuple[str, str]:
     """Return the result as two sentences; `order` as `ranked` returns it, not empty."""
+    number = term(model)
     first = order[0]
     name, (probability, threshold) = label_name(first.label), numbers(first)
     if not first.positive:
@@ -193,12 +215,12 @@ def result(order: tuple[Finding, ...]) -> tuple[str, str]:
     else:
         where = "at" if first.probability == first.threshold else "above"
     sentence = (
-        f"The probability of {name} is {probability}, {where} the operating point of {threshold}."
+        f"The {number} of {name} is {probability}, {where} the operating point of {threshold}."
     )
     if len(order) == 1:
         return sentence, "The model looks for this finding and for no other."
     if not first.positive:
-        nearest = f"Nearest to it: {name}, probability {probability} against {threshold}."
+        nearest = f"Nearest to it: {name}, {number} {probability} against {threshold}."
         return f"None of {len(order)} findings reached its operating point.", nearest
     others = [f"{label_name(f.label)} {numbers(f)[0]}" for f in order[1:] if f.positive]
     if not others:

@@ -81,7 +81,7 @@ class AnalysisService:
         self, study: Study, radiograph: Radiograph, prediction: Prediction
     ) -> dict[str, bytes]:
         """Return the study's documents by name."""
-        facts, heatmaps = self.classifier.facts(), prediction.heatmaps
+        facts, heatmaps = prediction.facts, prediction.heatmaps
         return {
             REPORT_NAME: self.writer.write(study, radiograph, heatmaps, facts),
             **{heatmap_name(one.label): self.writer.paint(radiograph, one) for one in heatmaps},

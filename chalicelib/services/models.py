@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from chalicelib.domain import LabelFacts, ModelRef, Value
 
@@ -17,6 +17,7 @@ class InstalledModel(Value):
     name: str
     version: str
     sha256: str
+    scale: Literal["probability", "decision"]
     active: bool
     architecture: str
     licence: str
@@ -44,6 +45,7 @@ class ModelService:
                     name=facts.ref.name,
                     version=facts.ref.version,
                     sha256=facts.ref.sha256,
+                    scale=facts.ref.scale,
                     active=facts.ref == active,
                     architecture=facts.architecture,
                     licence=facts.licence,

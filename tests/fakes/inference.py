@@ -77,7 +77,7 @@ class FakeClassifier(Classifier):
         box = (0.0, 0.0, float(radiograph.info.width), float(radiograph.info.height))
         heatmap = Heatmap("Cardiomegaly", width=2, height=2, values=bytes([0, 9, 99, 255]), box=box)
         heatmaps = (heatmap,) if finding.positive else ()
-        return Prediction(model=FACTS.ref, findings=(finding,), heatmaps=heatmaps)
+        return Prediction(facts=FACTS, findings=(finding,), heatmaps=heatmaps)
 
     def facts(self) -> ModelFacts:
         self.prove()

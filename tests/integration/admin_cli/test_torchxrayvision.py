@@ -271,7 +271,7 @@ def test_a_release_becomes_a_pack_that_answers_as_torchxrayvision_does(
     assert list((tmp_path / ".downloads").iterdir()) == []
 
     predictor = Predictor(tmp_path, threads=1)
-    assert predictor.facts().scale == "decision"
+    assert predictor.facts().ref.scale == "decision"
     peer = json.loads(PEER.read_text())["answers"]
     for image in ("landscape", "portrait"):
         prediction = predictor.predict(radiograph(image))

@@ -19,9 +19,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from chalicelib.domain import ImageInfo, Radiograph
 from chalicelib.errors import ModelUnavailable, RadgateError
-from chalicelib.inference.gate import CONFIG, WEIGHTS, ActiveGate, ChestGate
+from chalicelib.inference.gate import CONFIG, WEIGHTS, ChestGate
 from chalicelib.inference.imaging import ImageDecoder
 from chalicelib.inference.packs import activate, verify_pack
+from chalicelib.inference.predictor import Predictor
 from tests.unit.inference.dicom_files import every_file, read
 from tests.unit.inference.packmaking import install
 from training.gate import enter
@@ -272,7 +273,7 @@ def test_the_gate_follows_the_active_pack_and_outlives_a_bad_one(
     (strict / CONFIG).write_text(json.dumps({**config, "min_side": 60_000}))
     enter(strict)
     activate(tmp_path, "alpha", "1")
-    gate = ActiveGate(tmp_path, refresh=30, clock=lambda: now[0])
+    gate = Predictor(tmp_path, refresh=30, clock=lambda: now[0])
 
     assert gate.judge(image).accepted
     activate(tmp_path, "beta", "1")
@@ -283,12 +284,12 @@ def test_the_gate_follows_the_active_pack_and_outlives_a_bad_one(
     (tmp_path / "alpha-1" / WEIGHTS).write_bytes(b"broken")
     now[0] = 62
     assert gate.judge(image).reasons == ("too_small",)
-    assert "old one serves on" in caplog.text
+    assert "is refused" in caplog.text
 
 
-def test_without_any_pack_the_active_gate_says_so(tmp_path: Path) -> None:
+def test_without_any_pack_there_is_no_gate(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable):
-        ActiveGate(tmp_path).judge(radiograph(chest(), 65535))
+        Predictor(tmp_path).judge(radiograph(chest(), 65535))
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from chalicelib.domain import Finding, Heatmap, Quality, Radiograph
 from chalicelib.reports.pdf import PdfReportWriter
 from tests.fakes.reports import (
     CREATED,
+    MODEL,
     STUDY_ID,
     a_finding,
     a_hot_cell,
@@ -274,3 +275,14 @@ def test_a_label_that_the_fonts_lack_does_not_stop_the_report() -> None:
 def test_a_study_without_findings_is_refused_instead_of_looking_healthy() -> None:
     with pytest.raises(ValueError, match="needs findings"):
         written()
+
+
+def test_a_decision_scale_is_never_called_a_probability() -> None:
+    finding = a_finding()
+    ref = MODEL.model_copy(update={"scale": "decision"})
+    study = a_reported_study(finding).model_copy(update={"model": ref})
+    facts = the_facts(finding.label).model_copy(update={"ref": ref})
+    text = Sheet(PdfReportWriter().write(study, a_radiograph(), (), facts)).text
+    assert "The score of Cardiomegaly is 0.91" in text
+    assert "Scores are no probabilities" in text
+    assert "robability" not in text
