@@ -29,7 +29,10 @@ check: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/cfn-lint .chalice/foundation.yaml
 
+# Figures; on top of the rest it installs what they are compared with.
 bench: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -r benchmarks/requirements.txt -c constraints.txt
 	$(BIN)/python -m benchmarks
 
 # The environment, caches and all local state.
