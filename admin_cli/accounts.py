@@ -86,7 +86,10 @@ class Accounts:
         )
 
     def set_details(self, client_id: str, details: dict[str, str]) -> Client | None:
-        """Set `name` or `email`; None when there is no such client, or it is being deleted."""
+        """Set `name`, `email` or `gate_policy`.
+
+        None when there is no such client, or it is being deleted.
+        """
         return self._edit("client.update", client_id, details, refuse="deleting_at")
 
     def set_plan(self, client_id: str, plan: Plan, at: datetime) -> Client | None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from admin_cli.accounts import Accounts
     from admin_cli.gateway import Gateway
-    from chalicelib.domain import Plan
+    from chalicelib.domain import GatePolicy, Plan
     from chalicelib.ports import Clock
 
 
@@ -67,6 +67,7 @@ class ClientRegistry:
         name: str | None = None,
         email: str | None = None,
         plan: str | None = None,
+        gate_policy: GatePolicy | None = None,
     ) -> Client:
         """Change what is given; the plan's terms become those of the catalogue as it is now.
 
@@ -74,7 +75,7 @@ class ClientRegistry:
         one that crashed is finished by the next.
         """
         client = self.client(client_id)
-        details = {"name": name, "email": email}
+        details = {"name": name, "email": email, "gate_policy": gate_policy}
         given = {field: text for field, text in details.items() if text is not None}
         terms = None if plan is None else self._terms(plan)
         try:

@@ -10,6 +10,7 @@ from admin_cli.console import console_of
 from admin_cli.key_views import key_view, state_of
 from admin_cli.registry import open_registry
 from admin_cli.removal import open_removal
+from chalicelib.domain import GatePolicy  # noqa: TC001 - typer reads the annotation
 
 if TYPE_CHECKING:
     from chalicelib.domain import ApiKey, Client, Quota
@@ -84,6 +85,7 @@ def show(context: typer.Context, client: ClientArgument) -> None:
             ("studies", _per(found.plan.studies)),
             ("requests", f"{_per(found.plan.requests)} and key"),
             ("throttle", f"{throttle.rate_per_second:g} per second, bursts of {throttle.burst}"),
+            ("gate policy", found.gate_policy),
             ("usage plan", found.usage_plan_id or "not made yet: run `clients create` again"),
             *(("key", f"{key.id}  {key.hint}  {state_of(key)}, {_used(key)}") for key in keys),
         )
@@ -91,7 +93,7 @@ def show(context: typer.Context, client: ClientArgument) -> None:
 
 
 @app.command()
-def update(
+def update(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     context: typer.Context,
     client: ClientArgument,
     name: Annotated[str | None, typer.Option(help="The organisation's name.")] = None,
@@ -99,13 +101,17 @@ def update(
     plan: Annotated[
         str | None, typer.Option(help="A plan of the catalogue; its terms as they are now.")
     ] = None,
+    gate_policy: Annotated[
+        GatePolicy | None,
+        typer.Option(help="Refuse images that are no frontal chest X-ray, or only warn."),
+    ] = None,
 ) -> None:
-    """Change a client's name, e-mail or plan. Without options it only mends its usage plan.
+    """Change what is given of a client. Without options it only mends its usage plan.
 
     Example: radgate clients update acme --plan hospital
     """
     console = console_of(context)
-    updated = open_registry(console.stage).update_client(client, name, email, plan)
+    updated = open_registry(console.stage).update_client(client, name, email, plan, gate_policy)
     if console.json:
         console.print_json(updated)
     else:

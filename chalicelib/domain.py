@@ -24,6 +24,7 @@ REPORT_NAME = "report.pdf"
 
 ClientId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$")]
 Mode = Literal["live", "test"]
+GatePolicy = Literal["block", "warn"]
 
 
 def new_id(prefix: Literal["st", "key", "up", "evt"]) -> str:
@@ -101,13 +102,18 @@ class Plan(Value):
 
 
 class Client(Value):
-    """A paying organisation. `plan` is a copy of the catalogue's terms at the time of sale."""
+    """A paying organisation. `plan` is a copy of the catalogue's terms at the time of sale.
+
+    `gate_policy`: what becomes of an image that the gate does not accept: it is refused
+    (`block`), or analysed with the doubt written into study and report (`warn`).
+    """
 
     id: ClientId
     name: str = Field(min_length=1, max_length=200)
     email: str = Field(min_length=3, max_length=254)
     plan: Plan
     status: Literal["active", "suspended"] = "active"
+    gate_policy: GatePolicy = "block"
     created_at: AwareDatetime
     usage_plan_id: str | None = Field(
         default=None, description="API Gateway's usage plan; None until it was made."

@@ -160,6 +160,15 @@ def test_a_client_that_never_was_cannot_be_deleted(world: World, s3: S3Client) -
 # --- clients update -----------------------------------------------------------------------
 
 
+def test_a_clients_gate_policy_is_changed_and_told_in_the_audit_trail(world: World) -> None:
+    registry = world.registry()
+    made = registry.create_client("acme", "Acme", "it@acme.example", "clinic")
+    assert made.gate_policy == "block"
+    assert registry.update_client("acme", gate_policy="warn").gate_policy == "warn"
+    event = world.audited()[-1]
+    assert (event.action, event.after) == ("client.update", {"gate_policy": "warn"})
+
+
 def test_a_client_s_details_and_plan_are_changed_in_both_places(world: World) -> None:
     registry = world.registry()
     registry.create_client("acme", "Acme", "it@acme.example", "clinic")

@@ -157,6 +157,13 @@ def test_a_refusal_by_the_gate_names_its_reasons(bench: Bench) -> None:
         bench.analyse(a_caller())
 
 
+def test_a_client_may_have_doubtful_images_analysed_with_a_warning(bench: Bench) -> None:
+    bench.gate.quality = REFUSED
+    study = bench.analyse(a_caller(a_client(gate_policy="warn")))
+    assert study.status is StudyStatus.SUCCEEDED
+    assert study.quality == REFUSED
+
+
 def test_without_units_nothing_is_computed(bench: Bench) -> None:
     caller = caller_with(units=1)
     bench.analyse(caller)
