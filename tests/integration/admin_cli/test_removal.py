@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
@@ -218,6 +218,7 @@ def test_details_that_do_not_fit_are_refused_and_nothing_changes(
     world: World, field: str, value: str
 ) -> None:
     client = world.registry().create_client("acme", "Acme", "it@acme.example", "clinic")
+    details: dict[str, Any] = {field: value}
     with pytest.raises(CliError):
-        world.registry().update_client("acme", **{field: value})
+        world.registry().update_client("acme", **details)
     assert world.registry().client("acme") == client
