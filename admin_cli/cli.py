@@ -10,6 +10,7 @@ import typer
 
 from admin_cli import audit, clients, keys, local, models, plans, usage
 from admin_cli.console import Console
+from admin_cli.doctor import doctor
 
 # What a stage may be called: it becomes part of names of stacks, tables and usage plans.
 _STAGE = re.compile(r"[a-z][a-z0-9]{1,15}")
@@ -59,3 +60,4 @@ app.add_typer(plans.app, name="plans")
 app.add_typer(models.app, name="models")
 app.add_typer(audit.app, name="audit")
 app.add_typer(usage.app, name="usage")
+app.command()(doctor)

@@ -53,7 +53,7 @@ class Gateway:
         Raises CliError when the plan is on another API, as after a deployment by hand.
         """
         name = self._plan_name(client_id)
-        with _translated():
+        with translated():
             for page in self._client.get_paginator("get_usage_plans").paginate(
                 PaginationConfig={"PageSize": 500}
             ):
@@ -68,7 +68,7 @@ class Gateway:
     def usage_plans(self) -> dict[str, dict[str, Any]]:
         """Return all usage plans of this stage's clients by id, as API Gateway shows them."""
         found: dict[str, dict[str, Any]] = {}
-        with _translated():
+        with translated():
             for page in self._client.get_paginator("get_usage_plans").paginate(
                 PaginationConfig={"PageSize": 500}
             ):
@@ -79,7 +79,7 @@ class Gateway:
 
     def create_usage_plan(self, client_id: str, plan: Plan) -> str:
         """Create a client's usage plan for this API stage and return its id."""
-        with _translated():
+        with translated():
             answer = self._client.create_usage_plan(
                 name=self._plan_name(client_id),
                 # From the start: adding the stage later corrupts the plan on the local AWS.
@@ -98,7 +98,7 @@ class Gateway:
 
     def set_limits(self, usage_plan_id: str, plan: Plan) -> bool:
         """Give a usage plan the gate of `plan`; False, and no change, when it has it already."""
-        with _translated():
+        with translated():
             found = self._client.get_usage_plan(usagePlanId=usage_plan_id)
             operations = gate_patches(found, plan)
             if operations:
@@ -115,7 +115,7 @@ class Gateway:
         effort, and forgets keys that were deleted.
         """
         count, days = 0, 0
-        with _translated(fine="NotFoundException"):
+        with translated(fine="NotFoundException"):
             for page in self._client.get_paginator("get_usage").paginate(
                 usagePlanId=usage_plan_id, startDate=str(first), endDate=str(last)
             ):
@@ -127,7 +127,7 @@ class Gateway:
     def delete_usage_plan(self, usage_plan_id: str) -> None:
         """Delete a usage plan; one that is gone already is no error."""
         stage = f"{self._api_stage['apiId']}:{self._api_stage['stage']}"
-        with _translated(fine="NotFoundException"):
+        with translated(fine="NotFoundException"):
             # API Gateway refuses to delete a plan that still covers a stage.
             self._client.update_usage_plan(
                 usagePlanId=usage_plan_id,
@@ -137,7 +137,7 @@ class Gateway:
 
     def create_key(self, key_id: str, secret: str) -> str:
         """Create an API key of this value, named by our id alone; return API Gateway's id."""
-        with _translated():
+        with translated():
             answer = self._client.create_api_key(
                 name=key_id,
                 value=secret,
@@ -149,13 +149,13 @@ class Gateway:
     def value_of(self, gateway_key_id: str) -> str | None:
         """Return the secret of a key, which API Gateway can show again; None when it is gone."""
         found = None
-        with _translated(fine="NotFoundException"):
+        with translated(fine="NotFoundException"):
             found = self._client.get_api_key(apiKey=gateway_key_id, includeValue=True)
         return None if found is None else found["value"]
 
     def find_key(self, key_id: str) -> str | None:
         """Return API Gateway's id of the key with this name, or None."""
-        with _translated():
+        with translated():
             for page in self._client.get_paginator("get_api_keys").paginate(nameQuery=key_id):
                 for key in page["items"]:
                     if key.get("name") == key_id:
@@ -164,15 +164,19 @@ class Gateway:
 
     def add_to_plan(self, usage_plan_id: str, gateway_key_id: str) -> None:
         """Let a key through the gate under a usage plan; twice is no error."""
-        with _translated(fine="ConflictException"):
+        with translated(fine="ConflictException"):
             self._client.create_usage_plan_key(
                 usagePlanId=usage_plan_id, keyId=gateway_key_id, keyType="API_KEY"
             )
 
     def delete_key(self, gateway_key_id: str) -> None:
         """Delete an API key, from its plan too; one that is gone already is no error."""
-        with _translated(fine="NotFoundException"):
+        with translated(fine="NotFoundException"):
             self._client.delete_api_key(apiKey=gateway_key_id)
+
+    def owner_of(self, plan: dict[str, Any]) -> str:
+        """Return whose usage plan this is, of those that `usage_plans` has returned."""
+        return str(plan["name"]).removeprefix(self._plan_name(""))
 
     def _plan_name(self, client_id: str) -> str:
         return f"radgate-{self._stage}-{client_id}"
@@ -185,7 +189,7 @@ def _stages(entries: object) -> list[dict[str, str]]:
 
 
 @contextmanager
-def _translated(*, fine: str = "") -> Iterator[None]:
+def translated(*, fine: str = "") -> Iterator[None]:
     """Turn a refusal into one line that names the operation and the reason, but no argument.
 
     `fine`: the code of a refusal that means there is nothing left to do.

@@ -25,6 +25,11 @@ def state_of(key: ApiKey) -> str:
     return "active" if key.replaced_by is None else "replaced"
 
 
+def works(key: ApiKey, now: datetime) -> bool:
+    """Tell whether a key opens the API at `now`, as far as it is up to the key."""
+    return key.revoked_at is None and not is_expired(key, now)
+
+
 def key_view(key: ApiKey) -> dict[str, object]:
     """Return a key as the command line shows it in JSON: its hash is nobody's business."""
     return key.model_dump(exclude={"sha256"}) | {

@@ -13,6 +13,7 @@ from admin_cli.deployment_record import read_deployment
 from admin_cli.emulator import use_local_endpoint
 from admin_cli.foundation import read_foundation
 from admin_cli.gateway import Gateway, gateway_client
+from admin_cli.gateway_survey import Survey
 from admin_cli.keyring import Keyring
 from chalicelib import aws
 from chalicelib.tenants.audit import Trail
@@ -34,6 +35,7 @@ class Stage:
     table: Table
     trail: Trail
     gateway: Gateway
+    survey: Survey
 
     @property
     def accounts(self) -> Accounts:
@@ -63,8 +65,7 @@ def open_stage(name: str) -> Stage:
     deployment = read_deployment(table.name)
     if deployment is None:
         raise CliError(f"stage {name} has no API yet: deploy it first")
-    gateway = Gateway(
-        gateway_client(paced=name != "local"), name, deployment.rest_api_id, deployment.api_stage
-    )
+    client = gateway_client(paced=name != "local")
+    gateway = Gateway(client, name, deployment.rest_api_id, deployment.api_stage)
     trail = Trail(table, lambda: actor(name), Stage.clock)
-    return Stage(name, foundation, deployment, table, trail, gateway)
+    return Stage(name, foundation, deployment, table, trail, gateway, Survey(client, name))

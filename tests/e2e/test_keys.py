@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
+import boto3
 import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from mypy_boto3_apigateway import APIGatewayClient
 
     from tests.e2e.conftest import Stack
 
@@ -108,3 +112,35 @@ def test_a_client_is_deleted_and_the_trail_of_all_that_was_done_holds(stack: Sta
     told = stack.radgate.json("audit", "log", "--client", "passing")
     assert [entry["action"] for entry in told][:2] == ["client.delete", "client.leave"]
     assert stack.radgate.run("audit", "verify").returncode == 0
+
+
+def test_doctor_finds_and_repairs_drift_on_the_deployed_stack(stack: Stack) -> None:
+    create(stack, "drifting")
+    issued = stack.radgate.json("keys", "issue", "drifting")
+    gateway: APIGatewayClient = boto3.client(
+        "apigateway",
+        endpoint_url=stack.aws_url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    gateway.delete_api_key(apiKey=issued["gateway_key_id"])
+    assert ask(stack, issued["secret"]).status_code == 403
+    found = stack.radgate.run("--output", "json", "doctor")
+    assert found.returncode == 1
+    subjects = {one["subject"] for one in json.loads(found.stdout)["left"]}
+    assert issued["id"] in subjects
+    repaired = stack.radgate.run("--output", "json", "doctor", "--repair", "--yes")
+    left = {one["subject"] for one in json.loads(repaired.stdout)["left"]}
+    assert issued["id"] not in left
+    [key] = stack.radgate.json("keys", "list", "drifting")
+    assert key["state"] == "revoked"
+
+
+def test_the_time_of_a_key_s_last_use_is_kept(stack: Stack) -> None:
+    create(stack, "timely")
+    issued = stack.radgate.json("keys", "issue", "timely")
+    assert issued["last_used_at"] is None
+    assert ask(stack, issued["secret"]).status_code == 200
+    [key] = stack.radgate.json("keys", "list", "timely")
+    assert key["last_used_at"] > issued["created_at"][:19]
