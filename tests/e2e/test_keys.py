@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 import boto3
 import httpx
 
+from admin_cli.emulator import LOCAL_CREDENTIALS, REGION
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -120,9 +122,9 @@ def test_doctor_finds_and_repairs_drift_on_the_deployed_stack(stack: Stack) -> N
     gateway: APIGatewayClient = boto3.client(
         "apigateway",
         endpoint_url=stack.aws_url,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        region_name=REGION,
+        aws_access_key_id=LOCAL_CREDENTIALS["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=LOCAL_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
     )
     gateway.delete_api_key(apiKey=issued["gateway_key_id"])
     assert ask(stack, issued["secret"]).status_code == 403
