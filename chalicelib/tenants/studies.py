@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _STUDY_ID = re.compile(r"st_[0-9A-HJKMNP-TV-Z]{26}")
 _MARK_LENGTH = 8  # characters of a cursor that bind it to its client
-_TRIES = 16  # about five seconds of waiting, well within the gateway's 29
+TRIES = 16  # about five seconds of waiting, well within the gateway's 29
 _REFUSED = "ConditionalCheckFailed"
 # DynamoDB cancels one of two transactions that touch the same item at the same moment.
 _PASSING = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
@@ -62,7 +62,7 @@ class DynamoStudyStore:
         ]
         if caller.key.mode == "live":
             writes.append(metering(self._table.name, caller.client, study.created_at))
-        for attempt in range(1, _TRIES + 1):
+        for attempt in range(1, TRIES + 1):
             stored, *metered = self._write(writes)
             if stored == _REFUSED:
                 return

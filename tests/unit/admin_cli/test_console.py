@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
 from admin_cli.__main__ import explain, run
-from admin_cli.console import Console
+from admin_cli.console import CliError, Console
 from chalicelib.domain import Client
 from chalicelib.errors import StorageUnavailable
 from tests.fakes.values import a_client
@@ -62,3 +66,37 @@ def test_a_storage_error_is_told_with_what_lies_behind_it() -> None:
 def test_help_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
     assert "clients" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"), [("keys r", {"rotate", "revoke"}), ("aud", {"audit"})]
+)
+def test_a_shell_can_complete_commands(words: str, wanted: set[str]) -> None:
+    asked = f"radgate {words}"
+    done = subprocess.run(
+        [sys.executable, "-m", "admin_cli"],
+        cwd=Path(__file__).parents[3],
+        env=os.environ
+        | {
+            "_RADGATE_COMPLETE": "complete_bash",
+            "COMP_WORDS": asked,
+            "COMP_CWORD": str(len(asked.split()) - 1),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert set(done.stdout.split()) == wanted
+
+
+def test_a_question_that_nobody_can_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    with pytest.raises(CliError, match="Nobody is there to answer: give --yes"):
+        Console("local").confirm("Go on?", yes=False)
+    Console("local").confirm("Go on?", yes=True)
+
+
+def test_progress_is_silent_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console("local").progress("Working", 3) as move:
+        move(1)
+    assert capsys.readouterr() == ("", "")
