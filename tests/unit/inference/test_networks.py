@@ -1,0 +1,82 @@
+"""Networks: folding is exact, the map explains the logit, and its cells lie where they say."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from chalicelib.errors import ModelUnavailable
+from chalicelib.inference.networks import EfficientNetLite0, build, standardise
+
+LITE0 = "efficientnet-lite0"
+
+
+@pytest.fixture(scope="module")
+def lively() -> EfficientNetLite0:
+    """A network whose batch norms do something, as after training."""
+    torch.manual_seed(0)
+    network = EfficientNetLite0(2)
+    with torch.no_grad():
+        for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.running_mean.normal_(0, 0.05)  # type: ignore[union-attr]
+            norm.running_var.uniform_(0.5, 1.5)  # type: ignore[union-attr]
+            norm.bias.normal_(0.2, 0.2)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def batch() -> torch.Tensor:
+    return torch.randn(2, 1, 128, 128, generator=torch.Generator().manual_seed(1))
+
+
+@torch.inference_mode()
+def test_folding_changes_nothing(lively: EfficientNetLite0, batch: torch.Tensor) -> None:
+    plain = lively(batch)
+    folded = build(LITE0, 2, lively.state_dict())(batch)
+    torch.testing.assert_close(folded.logits, plain.logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(folded.cams, plain.cams, rtol=1e-3, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_the_map_s_mean_and_the_bias_are_the_logit(
+    lively: EfficientNetLite0, batch: torch.Tensor
+) -> None:
+    output = build(LITE0, 2, lively.state_dict())(batch)
+    assert output.cams.shape == (2, 2, 8, 8)
+    explained = output.cams.mean(dim=(2, 3)) + lively.classifier.bias
+    torch.testing.assert_close(explained, output.logits, rtol=1e-4, atol=1e-4)
+
+
+def test_cells_are_centred_on_what_they_cover(lively: EfficientNetLite0) -> None:
+    """The gradient of a cell lies around the cell's own place: no shift, no flip, no transpose."""
+    for row, column in ((15, 17), (18, 16)):  # far from the borders, which cut the field off
+        image = torch.randn(1, 1, 512, 512, requires_grad=True)
+        feature = lively.features(image)[0, :, row, column]
+        feature.sum().backward()  # type: ignore[no-untyped-call]
+        assert image.grad is not None
+        weight = image.grad[0, 0] ** 2
+        places = torch.arange(512) + 0.5
+        down = float((weight.sum(dim=1) * places).sum() / weight.sum())
+        across = float((weight.sum(dim=0) * places).sum() / weight.sum())
+        assert down == pytest.approx(row * 16 + 8, abs=2.5)
+        assert across == pytest.approx(column * 16 + 8, abs=2.5)
+
+
+def test_wrong_weights_are_refused(lively: EfficientNetLite0) -> None:
+    state = lively.state_dict()
+    with pytest.raises(ModelUnavailable, match="unknown"):
+        build("resnet", 2, state)
+    with pytest.raises(ModelUnavailable, match="not those of"):
+        build(LITE0, 3, state)
+    del state["classifier.bias"]
+    with pytest.raises(ModelUnavailable, match="not those of"):
+        build(LITE0, 2, state)
+
+
+def test_standardised_images_forget_brightness_and_contrast() -> None:
+    image = torch.rand(1, 1, 64, 64) * 200
+    torch.testing.assert_close(
+        standardise(image), standardise(image * 0.3 + 20), atol=1e-4, rtol=1e-4
+    )
+    assert not standardise(torch.full((1, 1, 8, 8), 77.0)).any()
