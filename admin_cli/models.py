@@ -169,7 +169,7 @@ def _folder(console: Console, given: Path | None) -> Path:
         return local_home() / "models"
     raise CliError(
         f"stage {console.stage} keeps its packs on EFS: mount it and name the folder with"
-        " --model-dir; `radgate deploy` brings the shipped packs there"
+        " --model-dir"
     )
 
 

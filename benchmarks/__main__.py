@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-# The service first: its deploy makes the package whose size the footprint reports.
-BENCHMARKS = ("service", "footprint", "predict", "densenet")
+# The service first: its deploy makes the package whose size the footprint reports. The costs of
+# keys and studies at growing sizes take many minutes: `python -m benchmarks.keys` on its own.
+BENCHMARKS = ("service", "footprint", "predict", "densenet", "contention")
 
 
 def main() -> int:

@@ -24,6 +24,7 @@ class KeySummary(Value):
     created_at: AwareDatetime
     expires_at: AwareDatetime | None
     revoked_at: AwareDatetime | None
+    last_used_at: AwareDatetime | None
     current: bool
 
 
@@ -69,5 +70,6 @@ def _summary(key: ApiKey, *, current: bool) -> KeySummary:
         created_at=key.created_at,
         expires_at=key.expires_at,
         revoked_at=key.revoked_at,
+        last_used_at=key.last_used_at,
         current=current,
     )
