@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 import time
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     options = parser.parse_args()
     image = options.image.read_bytes()
+    os.environ["RADGATE_HOME"] = str(HOME)
 
     def tell(text: str) -> None:
         print(text, file=sys.stderr)
