@@ -53,7 +53,7 @@ def onnx_runtime(plain: DenseNet121, threads: int) -> Callable[[torch.Tensor], l
     if not (find_spec("onnx") and find_spec("onnxruntime")):
         sys.stderr.write("onnx and onnxruntime are not installed: left out\n")
         return None
-    import onnxruntime  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415
+    import onnxruntime  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
