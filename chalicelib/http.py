@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import sys
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -228,9 +230,6 @@ def _log(call: Call, response: Response) -> None:
 
 def _log_defect(call: Call) -> None:
     # The place and the kind, never the text: a third-party exception may quote its input.
-    import sys  # noqa: PLC0415
-    import traceback  # noqa: PLC0415
-
     kind, _, trace = sys.exc_info()
     logger.error(
         "defect",

@@ -1,4 +1,4 @@
-"""Property tests here measure no time: a busy machine must not fail them."""
+"""Property tests measure no time: a busy machine must not fail them."""
 
 from __future__ import annotations
 
