@@ -40,6 +40,10 @@ class Foundation(BaseModel):
     QueueArn: str
     DeadLetterQueueUrl: str
     DeadLetterQueueArn: str
+    BulkQueueUrl: str
+    BulkQueueArn: str
+    DeliveryQueueUrl: str
+    DeliveryQueueArn: str
 
     @property
     def region(self) -> str:

@@ -20,6 +20,13 @@ class Settings(BaseModel):
     stage: str = Field(validation_alias="RADGATE_STAGE", pattern=r"^[a-z][a-z0-9]{1,15}$")
     table: str = Field(validation_alias="RADGATE_TABLE", description="DynamoDB table.")
     bucket: str = Field(validation_alias="RADGATE_BUCKET", description="S3 bucket.")
+    queue_url: str = Field(validation_alias="RADGATE_QUEUE_URL", description="Jobs.")
+    bulk_queue_url: str = Field(
+        validation_alias="RADGATE_BULK_QUEUE_URL", description="Jobs beyond a client's share."
+    )
+    delivery_queue_url: str = Field(
+        validation_alias="RADGATE_DELIVERY_QUEUE_URL", description="Mails and webhooks to send."
+    )
     model_dir: Path = Field(
         validation_alias="MODEL_DIR",
         description="Folder of the packs: an EFS mount on AWS, a plain folder elsewhere.",

@@ -9,6 +9,11 @@
 | study   | CLIENT#<id>    | STUDY#<id>      | gsi1pk CLIENT#<id>#<status>, gsi1sk <id>      |
 | usage   | CLIENT#<id>    | USAGE#<date>    | `used` of the period that begins on that date |
 | terms   | CLIENT#<id>    | TERMS#<time>    | the plan that held from that time on          |
+| upload  | CLIENT#<id>    | UPLOAD#<id>     | forgotten at `expires_at_epoch`               |
+| once    | CLIENT#<id>    | ONCE#<sha256>   | an idempotency key's study; forgotten likewise |
+| job     | JOBS#<shard>   | <study id>      | what a worker needs of a queued study         |
+| webhook | CLIENT#<id>    | WEBHOOK         | the secrets that sign a client's events       |
+| event   | CLIENT#<id>    | EVENT#<id>#<ch> | gsi1pk DUE#<shard>, gsi1sk next try, while due |
 | former  | CLIENT#<id>    | FORMER          | gsi1pk FORMER, gsi1sk <id>: a deleted client  |
 
 The audit trail has a partition of its own (`audit.py`).

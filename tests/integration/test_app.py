@@ -76,6 +76,9 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
         outputs = {one["OutputKey"]: one["OutputValue"] for one in made}
         monkeypatch.setenv("RADGATE_TABLE", outputs["TableName"])
         monkeypatch.setenv("RADGATE_BUCKET", outputs["BucketName"])
+        monkeypatch.setenv("RADGATE_QUEUE_URL", outputs["QueueUrl"])
+        monkeypatch.setenv("RADGATE_BULK_QUEUE_URL", outputs["BulkQueueUrl"])
+        monkeypatch.setenv("RADGATE_DELIVERY_QUEUE_URL", outputs["DeliveryQueueUrl"])
         forget_everything()
         yield boto3.resource("dynamodb").Table(outputs["TableName"])
     forget_everything()

@@ -31,6 +31,10 @@ def foundation(stage: str) -> Foundation:
         QueueArn=sqs,
         DeadLetterQueueUrl=f"{url}-dead",
         DeadLetterQueueArn=f"{sqs}-dead",
+        BulkQueueUrl=f"{url}-bulk",
+        BulkQueueArn=f"{sqs}-bulk",
+        DeliveryQueueUrl=url.replace("-jobs", "-deliveries"),
+        DeliveryQueueArn=sqs.replace("-jobs", "-deliveries"),
     )
 
 
@@ -134,6 +138,8 @@ def test_each_stage_has_its_policy_and_its_own_resources(stage: str) -> None:
         "RADGATE_TABLE": f"radgate-{stage}",
         "RADGATE_BUCKET": foundation(stage).BucketName,
         "RADGATE_QUEUE_URL": foundation(stage).QueueUrl,
+        "RADGATE_BULK_QUEUE_URL": foundation(stage).BulkQueueUrl,
+        "RADGATE_DELIVERY_QUEUE_URL": foundation(stage).DeliveryQueueUrl,
         "MODEL_DIR": "/mnt/models",
     }
 
