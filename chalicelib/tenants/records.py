@@ -25,10 +25,11 @@ so that a release can be rolled back after a newer one has written.
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
-from chalicelib.domain import ApiKey, Client, Plan, Study
+from chalicelib.domain import ApiKey, Client, Delivery, Plan, Study
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -40,6 +41,11 @@ KEY_PREFIX = "KEY#"
 STUDY_PREFIX = "STUDY#"
 TERMS_PREFIX = "TERMS#"
 USAGE_PREFIX = "USAGE#"
+EVENT_PREFIX = "EVENT#"
+# What is due lies in so many partitions of the index, for no single one to take every write.
+DUE_SHARDS = 4
+# For so long the log tells of a delivery; then DynamoDB forgets it.
+DELIVERY_LIFE = timedelta(days=30)
 
 Item = dict[str, Any]
 
@@ -147,3 +153,37 @@ def study_item(client_id: str, study: Study) -> Item:
 def study_of(item: Item) -> Study:
     """Return the study of a record."""
     return Study.model_validate_json(item["document"], extra="ignore")
+
+
+def delivery_key(client_id: str, event_id: str, channel: str) -> Item:
+    """Return the primary key of an event's delivery over one channel."""
+    return {"pk": partition(client_id), "sk": f"{EVENT_PREFIX}{event_id}#{channel}"}
+
+
+def due_partition(shard: int) -> str:
+    """Return the index's partition key of one shard of the deliveries that wait for their time."""
+    return f"DUE#{shard}"
+
+
+def due_at(moment: datetime) -> str:
+    """Return a time as it stands in the index: texts that sort as the times do."""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def delivery_item(delivery: Delivery) -> Item:
+    """Return the record of a delivery; in the index only while there is something to be done."""
+    item = delivery_key(delivery.client_id, delivery.id, delivery.channel) | {
+        "status": delivery.status,
+        "attempt": delivery.attempt,
+        "expires_at_epoch": int((delivery.created_at + DELIVERY_LIFE).timestamp()),
+        "document": delivery.model_dump_json(),
+    }
+    if delivery.status == "pending" and delivery.next_at is not None:
+        shard = crc32(delivery.id.encode()) % DUE_SHARDS
+        item |= {"gsi1pk": due_partition(shard), "gsi1sk": due_at(delivery.next_at)}
+    return item
+
+
+def delivery_of(item: Item) -> Delivery:
+    """Return the delivery of a record."""
+    return Delivery.model_validate_json(item["document"], extra="ignore")
