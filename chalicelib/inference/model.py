@@ -22,6 +22,8 @@ from chalicelib.inference.packs import Pack, read_file, verify_pack
 from chalicelib.inference.scale import score
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from chalicelib.domain import Radiograph
@@ -44,14 +46,29 @@ class Model:
         A negative finding has no heatmap: drawn relative to its own maximum, it would show a
         place where there is nothing.
         """
+        [prediction] = self.answer_many((radiograph,))
+        return prediction
+
+    def answer_many(self, radiographs: Sequence[Radiograph]) -> tuple[Prediction, ...]:
+        """Return `answer` of each, in one forward pass; up to rounding, they are the same."""
+        if not radiographs:
+            return ()
         manifest = self.pack.manifest
-        batch, box = frame(radiograph, manifest.preprocessing, manifest.input)
+        framed = [frame(one, manifest.preprocessing, manifest.input) for one in radiographs]
+        batch = torch.cat([image for image, _ in framed])
         with torch.inference_mode():
             output = self.network(batch.contiguous(memory_format=torch.channels_last))
+        return tuple(
+            self._prediction(logits, cams, box)
+            for logits, cams, (_, box) in zip(output.logits, output.cams, framed, strict=True)
+        )
+
+    def _prediction(self, logits: Tensor, cams: Tensor, box: Box) -> Prediction:
+        """Read one image's answer: logits (L,), cams (L, h, w)."""
         findings = []
         heatmaps = []
-        logits: list[float] = output.logits[0].tolist()
-        for claim, logit, cam in zip(manifest.labels, logits, output.cams[0], strict=True):
+        values: list[float] = logits.tolist()
+        for claim, logit, cam in zip(self.pack.manifest.labels, values, cams, strict=True):
             if not math.isfinite(logit):
                 raise ModelUnavailable("the network's answer is not a number")
             probability = score(claim, logit)

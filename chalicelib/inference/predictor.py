@@ -5,21 +5,20 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from chalicelib.errors import ModelUnavailable
-from chalicelib.inference.gate import ChestGate
-from chalicelib.inference.model import Model, load
 from chalicelib.inference.packs import active_pack, list_packs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from chalicelib.domain import ModelFacts, Prediction, Quality, Radiograph
+    from chalicelib.inference.gate import ChestGate
+    from chalicelib.inference.model import Model
 
 REFRESH_SECONDS = 30.0
 
@@ -62,7 +61,9 @@ class Predictor:
         self._lock = threading.Lock()
         self._serving: _Serving | None = None
         self._looked = 0.0
-        torch.set_num_threads(threads)
+        self._threads = threads
+        self._warming: Future[None] | None = None
+        self._warming_lock = threading.Lock()
 
     def judge(self, radiograph: Radiograph) -> Quality:
         """Ask the gate that came with the active pack. Raises ModelUnavailable without one."""
@@ -74,6 +75,41 @@ class Predictor:
     def predict(self, radiograph: Radiograph) -> Prediction:
         """Return findings and heatmaps of the active pack. Raises ModelUnavailable."""
         return self._current().model.answer(radiograph)
+
+    def predict_many(self, radiographs: Sequence[Radiograph]) -> tuple[Prediction, ...]:
+        """Return what `predict` would for each, in one forward pass. Raises ModelUnavailable."""
+        return self._current().model.answer_many(radiographs)
+
+    def warm(self, timeout: float) -> bool:
+        """Load the pack, and torch, in the background; tell whether that is done in `timeout` s.
+
+        Loading goes on after a False, so that a later call finds it further. Raises
+        ModelUnavailable when the pack cannot be loaded; the next call then tries anew.
+        """
+        if self._serving is not None:
+            return True
+        with self._warming_lock:
+            loading = self._warming
+            if loading is None:
+                loading = self._warming = Future()
+                threading.Thread(target=self._load_into, args=(loading,), daemon=True).start()
+        try:
+            error = loading.exception(timeout)
+        except TimeoutError:
+            return False
+        if error is not None:
+            raise error
+        return True
+
+    def _load_into(self, loading: Future[None]) -> None:
+        try:
+            self._current()
+        except Exception as error:  # noqa: BLE001 - handed over to whoever waits
+            with self._warming_lock:
+                self._warming = None
+            loading.set_exception(error)
+        else:
+            loading.set_result(None)
 
     def facts(self) -> ModelFacts:
         """Return what is known of the active pack. Raises ModelUnavailable."""
@@ -99,6 +135,14 @@ class Predictor:
             return self._serving
 
     def _load_active(self) -> _Serving:
+        # Read here, since torch alone takes seconds to import from a cold file system: `warm`
+        # must be able to answer while it comes.
+        import torch  # noqa: PLC0415
+
+        from chalicelib.inference.gate import ChestGate  # noqa: PLC0415
+        from chalicelib.inference.model import load  # noqa: PLC0415
+
+        torch.set_num_threads(self._threads)
         model = load(active_pack(self._model_dir))
         model.prove()
         return _Serving(model, ChestGate.of_active(self._model_dir))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from chalicelib.domain import (
     Finding,
@@ -18,6 +19,9 @@ from chalicelib.domain import (
 )
 from chalicelib.errors import ModelUnavailable, UnreadableImage
 from chalicelib.ports import Classifier, Decoder, Gate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FACTS = ModelFacts(
     ref=ModelRef(name="fakenet", version="1", sha256="0" * 64),
@@ -59,15 +63,34 @@ class FakeGate(Gate):
 
 @dataclass
 class FakeClassifier(Classifier):
-    """Answers one finding; `working=False` makes it a pack that failed its checks."""
+    """Answers one finding; `working=False` makes it a pack that failed its checks.
+
+    `loading`: seconds that it still takes to load; each `warm` takes its timeout off.
+    """
 
     probability: float = 0.9
     working: bool = True
     predictions: int = 0
+    passes: int = 0
+    loading: float = 0.0
 
     def predict(self, radiograph: Radiograph) -> Prediction:
+        [prediction] = self.predict_many((radiograph,))
+        return prediction
+
+    def predict_many(self, radiographs: Sequence[Radiograph]) -> tuple[Prediction, ...]:
         self.prove()
-        self.predictions += 1
+        self.passes += 1
+        self.predictions += len(radiographs)
+        return tuple(self._prediction(one) for one in radiographs)
+
+    def warm(self, timeout: float) -> bool:
+        self.prove()
+        ready = self.loading <= timeout
+        self.loading = max(0.0, self.loading - timeout)
+        return ready
+
+    def _prediction(self, radiograph: Radiograph) -> Prediction:
         finding = Finding(
             label="Cardiomegaly",
             probability=self.probability,

@@ -6,6 +6,8 @@ import hashlib
 import json
 import logging
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +73,59 @@ def test_a_negative_finding_has_no_map(tmp_path: Path) -> None:
     prediction = Predictor(tmp_path).predict(radiograph(drawn()))
     assert not prediction.findings[0].positive
     assert prediction.heatmaps == ()
+
+
+def test_a_batch_is_answered_as_its_images_are_alone(tmp_path: Path) -> None:
+    install(tmp_path)
+    predictor = Predictor(tmp_path)
+    images = [
+        radiograph(drawn()),
+        radiograph(np.full((33, 47), 9)),
+        radiograph(drawn().T.astype(np.uint16) * 257, 65535),
+    ]
+    together = predictor.predict_many(images)
+    for alone, one in zip(map(predictor.predict, images), together, strict=True):
+        assert one.facts == alone.facts
+        [finding], [other] = one.findings, alone.findings
+        assert finding.probability == pytest.approx(other.probability, abs=1e-5)
+        assert [heatmap.box for heatmap in one.heatmaps] == [h.box for h in alone.heatmaps]
+        for heatmap, wanted in zip(one.heatmaps, alone.heatmaps, strict=True):
+            cells = np.frombuffer(heatmap.values, np.uint8).astype(int)
+            assert np.abs(cells - np.frombuffer(wanted.values, np.uint8)).max() <= 1
+    assert together[0].findings != together[1].findings
+
+
+def test_an_empty_batch_has_an_empty_answer(tmp_path: Path) -> None:
+    install(tmp_path)
+    assert Predictor(tmp_path).predict_many([]) == ()
+
+
+def test_warming_goes_on_behind_an_answer_that_came_too_soon(tmp_path: Path) -> None:
+    install(tmp_path)
+    predictor = Predictor(tmp_path)
+    assert not predictor.warm(0)
+    assert predictor.warm(60)
+    assert predictor.warm(0)
+
+
+def test_a_pack_that_cannot_be_loaded_is_told_and_tried_again(tmp_path: Path) -> None:
+    predictor = Predictor(tmp_path)
+    with pytest.raises(ModelUnavailable, match="no model is installed"):
+        predictor.warm(60)
+    install(tmp_path)
+    assert predictor.warm(60)
+
+
+def test_making_a_predictor_imports_no_torch() -> None:
+    program = (
+        "import sys; from pathlib import Path;"
+        "from chalicelib.inference.predictor import Predictor;"
+        "Predictor(Path()); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (33, 47), (128, 128)])
