@@ -25,14 +25,17 @@ so that a release can be rolled back after a newer one has written.
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from chalicelib.domain import ApiKey, Client, Delivery, Plan, Study
+from chalicelib.domain import ApiKey, Client, Delivery, Job, Plan, Study, Upload
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from chalicelib.domain import Idempotency
 
 INDEX = "gsi1"
 ALL_CLIENTS = "CLIENTS"
@@ -46,8 +49,16 @@ EVENT_PREFIX = "EVENT#"
 DUE_SHARDS = 4
 # For so long the log tells of a delivery; then DynamoDB forgets it.
 DELIVERY_LIFE = timedelta(days=30)
+# DynamoDB drops a record some time after this moment, in seconds since the epoch: up to two days
+# later, so a reader must look at the time itself.
+FORGOTTEN_AT = "expires_at_epoch"
 
 Item = dict[str, Any]
+
+
+def moment(at: datetime) -> str:
+    """Return an aware time as text whose order is the order of time: always with microseconds."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 def partition(client_id: str) -> str:
@@ -94,7 +105,7 @@ def terms_item(client: Client, since: datetime) -> Item:
     """Return the record of the plan that a client has from `since` on, for its invoices."""
     return {
         "pk": partition(client.id),
-        "sk": f"{TERMS_PREFIX}{since.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
+        "sk": f"{TERMS_PREFIX}{moment(since)}",
         "plan": client.plan.model_dump_json(),
     }
 
@@ -165,9 +176,9 @@ def due_partition(shard: int) -> str:
     return f"DUE#{shard}"
 
 
-def due_at(moment: datetime) -> str:
+def due_at(at: datetime) -> str:
     """Return a time as it stands in the index: texts that sort as the times do."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+    return moment(at)
 
 
 def delivery_item(delivery: Delivery) -> Item:
@@ -175,7 +186,7 @@ def delivery_item(delivery: Delivery) -> Item:
     item = delivery_key(delivery.client_id, delivery.id, delivery.channel) | {
         "status": delivery.status,
         "attempt": delivery.attempt,
-        "expires_at_epoch": int((delivery.created_at + DELIVERY_LIFE).timestamp()),
+        FORGOTTEN_AT: int((delivery.created_at + DELIVERY_LIFE).timestamp()),
         "document": delivery.model_dump_json(),
     }
     if delivery.status == "pending" and delivery.next_at is not None:
@@ -187,3 +198,63 @@ def delivery_item(delivery: Delivery) -> Item:
 def delivery_of(item: Item) -> Delivery:
     """Return the delivery of a record."""
     return Delivery.model_validate_json(item["document"], extra="ignore")
+
+
+def upload_key(client_id: str, upload_id: str) -> Item:
+    """Return the primary key of an upload."""
+    return {"pk": partition(client_id), "sk": f"UPLOAD#{upload_id}"}
+
+
+def upload_item(upload: Upload) -> Item:
+    """Return the record of an upload, which is forgotten when its time is over."""
+    return (
+        upload_key(upload.client_id, upload.id)
+        | upload.model_dump(mode="json")
+        | {FORGOTTEN_AT: int(upload.expires_at.timestamp())}
+    )
+
+
+def upload_of(item: Item) -> Upload:
+    """Return the upload of a record."""
+    return Upload.model_validate(item, extra="ignore")
+
+
+def once_key(client_id: str, idempotency_key: str) -> Item:
+    """Return the primary key of what an idempotency key did; its own text is not kept."""
+    digest = hashlib.sha256(idempotency_key.encode()).hexdigest()
+    return {"pk": partition(client_id), "sk": f"ONCE#{digest}"}
+
+
+def once_item(
+    client_id: str, idempotency: Idempotency, study_id: str, expires_at: datetime
+) -> Item:
+    """Return the record that an idempotency key made a study."""
+    return once_key(client_id, idempotency.key) | {
+        "fingerprint": idempotency.fingerprint,
+        "study_id": study_id,
+        FORGOTTEN_AT: int(expires_at.timestamp()),
+    }
+
+
+def job_key(study_id: str) -> Item:
+    """Return the primary key of a study's job. Each of the 16 partitions is in order of time."""
+    shard = hashlib.sha256(study_id.encode()).hexdigest()[0]
+    return {"pk": job_partition(shard), "sk": study_id}
+
+
+def job_partition(shard: str) -> str:
+    """Return the partition key of the jobs of a shard, one of ``0123456789abcdef``."""
+    return f"JOBS#{shard}"
+
+
+def job_item(job: Job) -> Item:
+    """Return the record of a job. What may be None is absent, for conditions to test."""
+    item = job_key(job.study_id) | job.model_dump(mode="json", exclude_none=True)
+    if job.leased_until is not None:
+        item["leased_until"] = moment(job.leased_until)  # conditions compare it as text
+    return item
+
+
+def job_of(item: Item) -> Job:
+    """Return the job of a record."""
+    return Job.model_validate(item, extra="ignore")
