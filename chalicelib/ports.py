@@ -147,6 +147,9 @@ class Directory(Protocol):
     def identify(self, sha256: str) -> Caller | None:
         """Return whose key has this SHA-256, whatever its state. Raises StorageUnavailable."""
 
+    def client(self, client_id: str) -> Client | None:
+        """Return a client as it is now. Raises StorageUnavailable."""
+
     def keys(self, client_id: str) -> tuple[ApiKey, ...]:
         """Return the client's keys, oldest first. Raises StorageUnavailable."""
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb.service_resource import Table
 
-    from chalicelib.domain import ApiKey
+    from chalicelib.domain import ApiKey, Client
 
 NOTED_EVERY = timedelta(minutes=1)
 
@@ -46,6 +46,11 @@ class DynamoDirectory:
         if len(items) != 2:  # noqa: PLR2004 - a client, or its key, is being deleted
             return None
         return Caller(client=records.client_of(items[0]), key=records.api_key_of(items[1]))
+
+    def client(self, client_id: str) -> Client | None:
+        """Return a client as it is now, None when there is none. Raises StorageUnavailable."""
+        items = batch_get(self._table, [records.client_key(client_id)])
+        return records.client_of(items[0]) if items else None
 
     def keys(self, client_id: str) -> tuple[ApiKey, ...]:
         """Return the client's keys, oldest first. Raises StorageUnavailable."""

@@ -33,6 +33,9 @@ class FakeDirectory(Directory):
         client = key and self._clients.get(key.client_id)
         return Caller(client=client, key=key) if client and key else None
 
+    def client(self, client_id: str) -> Client | None:
+        return self._clients.get(client_id)
+
     def keys(self, client_id: str) -> tuple[ApiKey, ...]:
         own = (key for key in self._keys.values() if key.client_id == client_id)
         return tuple(sorted(own, key=lambda key: key.id))

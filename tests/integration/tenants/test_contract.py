@@ -104,6 +104,13 @@ def test_keys_of_one_client_come_oldest_first(tenants: Tenants) -> None:
     assert tenants.directory.keys("nobody") == ()
 
 
+def test_a_client_is_read_as_it_is_now(tenants: Tenants) -> None:
+    client = a_client(mail=True, webhook="https://hooks.example/xray")
+    tenants.put(client)
+    assert tenants.directory.client("acme") == client
+    assert tenants.directory.client("nobody") is None
+
+
 def last_used(tenants: Tenants) -> datetime | None:
     [key] = tenants.directory.keys("acme")
     return key.last_used_at
