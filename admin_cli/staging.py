@@ -49,9 +49,24 @@ def stage_project(stage: str, foundation: Foundation, build: Path, model_dir: st
     vendor.unlink(missing_ok=True)
     vendor.symlink_to(packages, target_is_directory=True)
     values = deploy_values(foundation, model_dir)
-    for name in ("config.json", f"policy-{stage}.json"):
+    for old in chalice.glob("policy-*.json"):
+        old.unlink()
+    for name in ("config.json", *policies(PROJECT, stage)):
         (chalice / name).write_text(resolve(PROJECT / ".chalice" / name, values), encoding="utf-8")
     return _digest(build, stage, packages.name)
+
+
+def policies(project: Path, stage: str) -> list[str]:
+    """The names of the policy files of a stage, one for each function, as config.json gives them.
+
+    Raises CliError for a stage without any.
+    """
+    config = json.loads((project / ".chalice" / "config.json").read_text(encoding="utf-8"))
+    functions = config.get("stages", {}).get(stage, {}).get("lambda_functions", {})
+    names = [one["iam_policy_file"] for one in functions.values() if "iam_policy_file" in one]
+    if not names:
+        raise CliError(f"config.json names no policy file for the functions of stage {stage}")
+    return sorted(names)
 
 
 def deploy_values(foundation: Foundation, model_dir: str) -> dict[str, str]:
@@ -75,7 +90,7 @@ def resolve(path: Path, values: dict[str, str]) -> str:
         text = Template(path.read_text(encoding="utf-8")).substitute(escaped)
         json.loads(text)
     except FileNotFoundError as error:
-        raise CliError(f"{path.name} is missing: a stage needs its own policy file") from error
+        raise CliError(f"{path.name} is missing: config.json names it") from error
     except KeyError as error:
         raise CliError(f"{path.name} names {error}, which the foundation does not have") from error
     except ValueError as error:
@@ -97,5 +112,6 @@ def _digest(build: Path, stage: str, packages: str) -> str:
 def _staged_files(build: Path, stage: str) -> Iterator[Path]:
     yield build / "app.py"
     yield build / ".chalice" / "config.json"
-    yield build / ".chalice" / f"policy-{stage}.json"
+    for name in policies(build, stage):
+        yield build / ".chalice" / name
     yield from sorted(path for path in (build / "chalicelib").rglob("*") if path.is_file())

@@ -5,16 +5,23 @@ from __future__ import annotations
 import ast
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from admin_cli.console import CliError
 from admin_cli.foundation import Foundation
 from admin_cli.staging import deploy_values, resolve
+from tests.unit.reach import handlers, reached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tests.unit.reach import Code
 
 CHALICE = Path(__file__).resolve().parents[2] / ".chalice"
 STAGES = ("local", "dev", "prod")
+FUNCTIONS = ("api_handler", "worker", "sweep", "deliver", "efs_sync")
 ACCOUNT = "111122223333"
 
 
@@ -47,19 +54,32 @@ def listed(value: str | list[str]) -> list[str]:
     return [value] if isinstance(value, str) else value
 
 
-def statements(stage: str) -> list[dict[str, Any]]:
-    return list(resolved(stage, f"policy-{stage}.json")["Statement"])
+def statements(stage: str, function: str) -> list[dict[str, Any]]:
+    return list(resolved(stage, f"policy-{stage}-{function}.json")["Statement"])
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_action_is_named(stage: str) -> None:
-    actions = [action for s in statements(stage) for action in listed(s["Action"])]
-    assert all("*" not in action for action in actions)
-    assert {action.partition(":")[0] for action in actions} == {"dynamodb", "logs", "s3"}
+def allowed(stage: str, function: str) -> set[str]:
+    return {
+        action
+        for s in statements(stage, function)
+        if s["Effect"] == "Allow"
+        for action in listed(s["Action"])
+    }
+
+
+EACH = pytest.mark.parametrize(
+    ("stage", "function"), [(stage, function) for stage in STAGES for function in FUNCTIONS]
+)
+
+
+@EACH
+def test_every_allowed_action_is_named(stage: str, function: str) -> None:
+    assert all("*" not in action for action in allowed(stage, function))
 
 
 # What a call in the code needs to be allowed. In a transaction each part is a call of its own.
 NEEDED = {
+    "assume_role": "sts:AssumeRole",
     "batch_get_item": "dynamodb:BatchGetItem",
     "delete_item": "dynamodb:DeleteItem",
     "get_item": "dynamodb:GetItem",
@@ -72,17 +92,21 @@ NEEDED = {
     "Put": "dynamodb:PutItem",
     "Update": "dynamodb:UpdateItem",
     "delete_object": "s3:DeleteObject",
+    "generate_presigned_post": "s3:PutObject",
     "get_object": "s3:GetObject",
+    "head_object": "s3:GetObject",
     "list_objects_v2": "s3:ListBucket",
     "put_object": "s3:PutObject",
+    "send_email": "ses:SendEmail",
     "send_message": "sqs:SendMessage",
+    "send_raw_email": "ses:SendRawEmail",
 }
 
 
-def calls(tree: ast.AST) -> set[str]:
+def calls(codes: Iterable[Code]) -> set[str]:
     """Calls of AWS in the code: methods by name, presigned ones as text, parts of transactions."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in (node for code in codes for node in code.walk()):
         match node:
             case ast.Call(func=ast.Attribute(attr=name)):
                 found.add(name)
@@ -94,21 +118,42 @@ def calls(tree: ast.AST) -> set[str]:
     return found & set(NEEDED)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_what_the_code_calls_is_allowed_and_nothing_else(stage: str) -> None:
+# What Lambda itself does under a function's role, whatever its code does.
+LOG = {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"}
+QUEUE = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
+BY_LAMBDA = {
+    "api_handler": LOG,
+    "worker": LOG | QUEUE,
+    "sweep": LOG,
+    "deliver": LOG | QUEUE,
+    "efs_sync": LOG,
+}
+
+
+@EACH
+def test_what_the_code_calls_is_allowed_and_nothing_else(stage: str, function: str) -> None:
     """A new call of AWS needs its permission here first; one that is gone must be taken back."""
-    files = [*(CHALICE.parent / "chalicelib").rglob("*.py"), CHALICE.parent / "app.py"]
-    called = {call for file in files for call in calls(ast.parse(file.read_text("utf-8")))}
-    allowed = {action for s in statements(stage) for action in listed(s["Action"])}
-    own_log = {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"}
-    assert {NEEDED[call] for call in called} | own_log == allowed
+    if function not in handlers():
+        assert allowed(stage, function) <= BY_LAMBDA[function]
+        return
+    needed = {NEEDED[call] for call in calls(reached(function))}
+    assert allowed(stage, function) == needed | BY_LAMBDA[function]
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_every_resource_belongs_to_the_stage(stage: str) -> None:
+def test_every_function_has_its_role() -> None:
+    assert set(handlers()) <= set(FUNCTIONS)
+
+
+def test_the_reading_of_the_code_finds_what_a_function_calls() -> None:
+    """Guards the test above: were nothing found, everything would seem in order."""
+    found = calls(reached("api_handler"))
+    assert {"get_item", "batch_get_item", "query", "Put", "Update", "put_object"} <= found
+
+
+@EACH
+def test_every_resource_belongs_to_the_stage(stage: str, function: str) -> None:
     own = f"radgate-{stage}"
-    for statement in statements(stage):
-        assert statement["Effect"] == "Allow"
+    for statement in statements(stage, function):
         assert "NotAction" not in statement
         assert "NotResource" not in statement
         for resource in listed(statement["Resource"]):
@@ -120,18 +165,30 @@ def test_every_resource_belongs_to_the_stage(stage: str) -> None:
             assert "*" not in resource or resource.endswith(("log-stream:*", "/*"))
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_objects_are_reached_by_name_only_and_below_one_prefix(stage: str) -> None:
-    objects = [s for s in statements(stage) if any("s3:" in a for a in listed(s["Action"]))]
-    reached = {resource for s in objects for resource in listed(s["Resource"])}
-    assert reached == {f"{foundation(stage).BucketArn}/clients/*"}
+@EACH
+def test_no_function_can_touch_the_audit_trail(stage: str, function: str) -> None:
+    """The trail and the pointers from a secret to its owner are the operator's to write."""
+    if not any(action.startswith("dynamodb:") for action in allowed(stage, function)):
+        return
+    denied = {s["Sid"]: s for s in statements(stage, function) if s["Effect"] == "Deny"}
+    keys = "dynamodb:LeadingKeys"
+    audit = denied["NeverTheAuditTrail"]
+    assert audit["Action"] == "dynamodb:*"
+    assert audit["Condition"] == {"ForAnyValue:StringLike": {keys: ["AUDIT", "AUDIT#*"]}}
+    pointers = denied["NeverAnotherPointerToAKey"]
+    assert pointers["Condition"] == {"ForAnyValue:StringLike": {keys: ["HASH#*", "KEY#*"]}}
+    for statement in denied.values():
+        assert foundation(stage).TableArn in statement["Resource"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_each_stage_has_its_policy_and_its_own_resources(stage: str) -> None:
     config = resolved(stage, "config.json")
     assert config["autogen_policy"] is False
-    assert config["stages"][stage]["iam_policy_file"] == f"policy-{stage}.json"
+    functions = config["stages"][stage]["lambda_functions"]
+    assert {name: one["iam_policy_file"] for name, one in functions.items()} == {
+        function: f"policy-{stage}-{function}.json" for function in FUNCTIONS
+    }
     variables = config["environment_variables"] | config["stages"][stage]["environment_variables"]
     assert variables == {
         "RADGATE_STAGE": stage,
@@ -144,9 +201,10 @@ def test_each_stage_has_its_policy_and_its_own_resources(stage: str) -> None:
     }
 
 
-def test_stages_differ_in_their_names_alone() -> None:
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_stages_differ_in_their_names_alone(function: str) -> None:
     as_one = {
-        (CHALICE / f"policy-{stage}.json").read_text().replace(f"radgate-{stage}", "radgate-X")
+        (CHALICE / f"policy-{stage}-{function}.json").read_text().replace(f"radgate-{stage}", "X")
         for stage in STAGES
     }
     assert len(as_one) == 1
@@ -159,7 +217,7 @@ def test_a_value_that_the_stack_lacks_is_named(tmp_path: Path) -> None:
         resolve(path, {})
 
 
-def test_a_stage_without_policy_is_refused(tmp_path: Path) -> None:
+def test_a_policy_that_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(CliError, match=r"policy-x\.json is missing"):
         resolve(tmp_path / "policy-x.json", {})
 

@@ -26,8 +26,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "app.py").write_text("app = 1\n")
     (root / "chalicelib" / "__init__.py").write_text("")
     (root / "chalicelib" / "inner" / "old.py").write_text("old = 1\n")
-    (root / ".chalice" / "config.json").write_text('{"table": "${TableName}"}')
-    (root / ".chalice" / "policy-dev.json").write_text('{"Resource": "${TableArn}"}')
+    functions = {"worker": {"iam_policy_file": "policy-dev-worker.json"}}
+    config = {"table": "${TableName}", "stages": {"dev": {"lambda_functions": functions}}}
+    (root / ".chalice" / "config.json").write_text(json.dumps(config))
+    (root / ".chalice" / "policy-dev-worker.json").write_text('{"Resource": "${TableArn}"}')
     packages = tmp_path / "packages" / "abc"
     packages.mkdir(parents=True)
     monkeypatch.setattr(staging, "PROJECT", root)
@@ -49,8 +51,8 @@ def test_the_copy_names_the_stage_and_the_checkout_stays_as_it_is(
 ) -> None:
     before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     stage(build)
-    assert json.loads((build / ".chalice" / "config.json").read_text()) == {"table": "radgate-dev"}
-    assert ":table/radgate-dev" in (build / ".chalice" / "policy-dev.json").read_text()
+    assert json.loads((build / ".chalice" / "config.json").read_text())["table"] == "radgate-dev"
+    assert ":table/radgate-dev" in (build / ".chalice" / "policy-dev-worker.json").read_text()
     assert (build / "vendor").resolve().name == "abc"
     after = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     assert after == before
@@ -62,6 +64,21 @@ def test_a_deleted_module_does_not_live_on(project: Path, build: Path) -> None:
     (project / "chalicelib" / "inner" / "new.py").write_text("")
     stage(build)
     assert [path.name for path in (build / "chalicelib" / "inner").iterdir()] == ["new.py"]
+
+
+def test_a_stage_without_policies_is_refused(project: Path, build: Path) -> None:
+    assert project
+    with pytest.raises(CliError, match="no policy file for the functions of stage nosuch"):
+        staging.stage_project("nosuch", foundation("dev"), build, "/mnt/models")
+
+
+def test_a_policy_of_before_does_not_live_on(project: Path, build: Path) -> None:
+    assert project
+    stage(build)
+    (build / ".chalice" / "policy-dev-former.json").write_text("{}")
+    stage(build)
+    names = [path.name for path in (build / ".chalice").glob("policy-*")]
+    assert names == ["policy-dev-worker.json"]
 
 
 def test_chalice_keeps_its_memory_and_its_packages(project: Path, build: Path) -> None:
@@ -76,7 +93,12 @@ def test_chalice_keeps_its_memory_and_its_packages(project: Path, build: Path) -
 
 @pytest.mark.parametrize(
     "name",
-    ["app.py", "chalicelib/inner/old.py", ".chalice/config.json", ".chalice/policy-dev.json"],
+    [
+        "app.py",
+        "chalicelib/inner/old.py",
+        ".chalice/config.json",
+        ".chalice/policy-dev-worker.json",
+    ],
 )
 def test_the_digest_follows_everything_that_is_deployed(
     project: Path, build: Path, name: str
