@@ -12,9 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from chalicelib.errors import ModelUnavailable
-from chalicelib.inference.densenet import DenseNet121, one_thread
+from chalicelib.inference.densenet import DenseNet121
 from chalicelib.inference.framing import frame, read_pgm
 from chalicelib.inference.scale import score
+from chalicelib.inference.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

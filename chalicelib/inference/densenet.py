@@ -15,7 +15,6 @@ names that torchvision and torchxrayvision gave them, so that their weights load
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -23,9 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from chalicelib.inference.output import Output
+from chalicelib.inference.threads import one_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 _BLOCKS = (6, 12, 24, 16)
 _GROWTH = 32
@@ -171,17 +171,6 @@ def _knee(norm: nn.BatchNorm2d) -> _Knee:
 def _behind(knee: _Knee, weight: Tensor) -> tuple[Tensor, Tensor]:
     """Return weight and bias, float64, of a 1 x 1 convolution that a knee's rest moved into."""
     return weight.double() * knee.scale[:, None, None], weight.double()[:, :, 0, 0] @ knee.shift
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep hundreds of tiny steps on one thread: handing them out costs more than doing them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class FusedDenseNet121:

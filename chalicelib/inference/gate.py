@@ -17,8 +17,9 @@ from safetensors.torch import load as load_tensors
 
 from chalicelib.domain import Quality, Radiograph, Value
 from chalicelib.errors import ModelUnavailable
-from chalicelib.inference.gate_network import GateNet, one_thread, pool, sample, standardise
+from chalicelib.inference.gate_network import GateNet, pool, sample, standardise
 from chalicelib.inference.packs import active_pack, list_packs, read_file
+from chalicelib.inference.threads import one_thread
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,7 +101,8 @@ class ChestGate:
             network.load_state_dict({k: v.float() for k, v in load_tensors(weights).items()})
         except (SafetensorError, RuntimeError) as error:
             raise ModelUnavailable("the gate's weights are not those of its network") from error
-        return cls(network, checked)
+        with one_thread():
+            return cls(network, checked)
 
     def judge(self, radiograph: Radiograph) -> Quality:
         """Tell whether the image is an upright frontal chest radiograph, and if not, why not.

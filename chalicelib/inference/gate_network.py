@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,8 +12,6 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     from chalicelib.domain import Radiograph
@@ -71,22 +68,6 @@ class GateNet(nn.Module):
         features = self.drop(self.layers(x).flatten(1))
         out = self.answer(features)
         return Answer(out[:, : len(KINDS)], out[:, -2], out[:, -1])
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: for so little work, waiting for a second costs more than it gives.
-
-    Measured beside a convolution on two threads, on a busy machine: 2.4 ms against 43. The number
-    is one for the whole process, so another thread that starts to compute meanwhile stays on one
-    thread for a moment, and no more.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def sample(radiograph: Radiograph) -> NDArray[np.float32]:

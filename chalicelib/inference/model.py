@@ -20,6 +20,7 @@ from chalicelib.inference.manifest import WEIGHTS
 from chalicelib.inference.networks import build
 from chalicelib.inference.packs import Pack, read_file, verify_pack
 from chalicelib.inference.scale import score
+from chalicelib.inference.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +89,8 @@ class Model:
     def prove(self) -> None:
         """Answer the golden input. Raises ModelUnavailable when the answer is off."""
         golden = self.pack.manifest.golden
-        answers = [f.probability for f in self.answer(self.golden).findings]
+        with one_thread():
+            answers = [f.probability for f in self.answer(self.golden).findings]
         for claim, got, wanted in zip(
             self.pack.manifest.labels, answers, golden.probabilities, strict=True
         ):
@@ -119,7 +121,8 @@ def load(pack: Pack) -> Model:
         raise ModelUnavailable(
             f"pack {pack.path.name}: {WEIGHTS} is no safetensors file"
         ) from error
-    network = build(manifest.architecture, len(manifest.labels), tensors)
+    with one_thread():
+        network = build(manifest.architecture, len(manifest.labels), tensors)
     return Model(pack, network, read_pgm(golden, manifest.files[manifest.golden.input].sha256))
 
 
