@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from ulid import ULID
 
 ClientId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,62}$")]
-StudyId = Annotated[str, StringConstraints(pattern=r"^st_[0-9A-HJKMNP-TV-Z]{26}$")]
-UploadId = Annotated[str, StringConstraints(pattern=r"^up_[0-9A-HJKMNP-TV-Z]{26}$")]
+StudyId = Annotated[str, StringConstraints(pattern=r"^st_[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
+UploadId = Annotated[str, StringConstraints(pattern=r"^up_[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
 Mode = Literal["live", "test"]
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 INDEX = "gsi1"
 ALL_CLIENTS = "CLIENTS"
 FORMER_CLIENTS = "FORMER"
+JOB_SHARDS = "0123456789abcdef"
 KEY_PREFIX = "KEY#"
 STUDY_PREFIX = "STUDY#"
 TERMS_PREFIX = "TERMS#"
@@ -150,15 +151,26 @@ def api_key_of(item: Item) -> ApiKey:
     return ApiKey.model_validate(item, extra="ignore")
 
 
-def study_item(client_id: str, study: Study) -> Item:
-    """Return the record of a study, without its links: a link is a secret and soon stale."""
-    return study_key(client_id, study.id) | {
+def study_item(client_id: str, study: Study, source: str | None = None) -> Item:
+    """Return the record of a study, without its links: a link is a secret and soon stale.
+
+    `source`: where the bytes of a queued study lay when it ended. Should the worker die before it
+    has erased them, whoever comes next finds them here.
+    """
+    left_out = {"report", "heatmaps"} | (set() if study.findings else {"findings"})
+    item = study_key(client_id, study.id) | {
         "gsi1pk": status_partition(client_id, study.status),
         "gsi1sk": study.id,
         "status": study.status.value,
         "created_at": study.created_at.isoformat(),
-        "document": study.model_dump_json(exclude={"report", "heatmaps"}, exclude_none=True),
+        "document": study.model_dump_json(exclude=left_out, exclude_none=True),
     }
+    return item if source is None else item | {"source": source}
+
+
+def source_of(item: Item) -> str | None:
+    """Return where the bytes of the study of a record lay, None when that is not known."""
+    return item.get("source")
 
 
 def study_of(item: Item) -> Study:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 import time
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
+from pydantic import TypeAdapter, ValidationError
 
-from chalicelib.domain import Study, StudyPage
-from chalicelib.errors import InvalidRequest, NotFound, StorageUnavailable
+from chalicelib.domain import Study, StudyId, StudyPage
+from chalicelib.errors import InvalidRequest, NotFound
 from chalicelib.tenants import periods, records
-from chalicelib.tenants.dynamo import Slice, backoff, batch_get, query, translated
+from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
 from chalicelib.tenants.ledger import metering
+from chalicelib.tenants.transactions import transact
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,12 +26,8 @@ if TYPE_CHECKING:
     from chalicelib.ports import Clock
     from chalicelib.tenants.records import Item
 
-_STUDY_ID = re.compile(r"st_[0-9A-HJKMNP-TV-Z]{26}")
 _MARK_LENGTH = 8  # characters of a cursor that bind it to its client
-TRIES = 16  # about five seconds of waiting, well within the gateway's 29
-_REFUSED = "ConditionalCheckFailed"
-# DynamoDB cancels one of two transactions that touch the same item at the same moment.
-_PASSING = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+_study_id = TypeAdapter[str](StudyId)
 
 
 class DynamoStudyStore:
@@ -62,35 +58,15 @@ class DynamoStudyStore:
         ]
         if caller.key.mode == "live":
             writes.append(metering(self._table.name, caller.client, study.created_at))
-        for attempt in range(1, TRIES + 1):
-            stored, *metered = self._write(writes)
-            if stored == _REFUSED:
-                return
-            if _REFUSED in metered:
-                quota = caller.client.plan.studies
-                raise periods.refusal(quota, study.created_at, self._clock())
-            if not _PASSING & {stored, *metered}:
-                return
-            self._pause(backoff(attempt))
-        raise StorageUnavailable("Too many studies arrive at once; please try again.")
-
-    def _write(self, writes: list[TransactWriteItemTypeDef]) -> list[str]:
-        """Write all or nothing; return for each write why it was refused, "None" if it was not."""
-        with translated():
-            try:
-                self._table.meta.client.transact_write_items(TransactItems=writes)
-            except ClientError as error:
-                reasons = error.response.get("CancellationReasons", [])
-                codes = [str(reason.get("Code", "None")) for reason in reasons]
-                if {_REFUSED, *_PASSING}.isdisjoint(codes):
-                    raise
-                return codes
-        return ["None"] * len(writes)
+        there_already, *without_unit = transact(self._table, writes, self._pause)
+        if any(without_unit) and not there_already:
+            quota = caller.client.plan.studies
+            raise periods.refusal(quota, study.created_at, self._clock())
 
     def get(self, client_id: str, study_id: str) -> Study:
         """Return a study without its link. Raises NotFound or StorageUnavailable."""
         item = None
-        if _STUDY_ID.fullmatch(study_id):
+        if is_study_id(study_id):
             with translated():
                 item = self._table.get_item(
                     Key=records.study_key(client_id, study_id), ConsistentRead=True
@@ -144,6 +120,15 @@ class DynamoStudyStore:
         return query(self._table, wanted, at_most)
 
 
+def is_study_id(text: str) -> bool:
+    """Tell whether a text can be the id of a study."""
+    try:
+        _study_id.validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
 def _write_cursor(client_id: str, study_id: str) -> str:
     """Return the place after a study: its id, bound to the client by a mark."""
     mark = hashlib.sha256(f"{client_id}/{study_id}".encode()).hexdigest()[:_MARK_LENGTH]
@@ -157,6 +142,6 @@ def _read_cursor(client_id: str, cursor: str) -> str:
         study_id = base64.b64decode(padded, altchars=b"-_").decode("ascii")[_MARK_LENGTH:]
     except ValueError:  # of base64, of ASCII, or a cursor that is not ASCII itself
         study_id = ""
-    if not _STUDY_ID.fullmatch(study_id) or _write_cursor(client_id, study_id) != cursor:
+    if not is_study_id(study_id) or _write_cursor(client_id, study_id) != cursor:
         raise InvalidRequest("The cursor is not one that this list gave out.")
     return study_id

@@ -1,0 +1,1 @@
+"""How the world outside is told: job messages, mail, signed webhooks."""

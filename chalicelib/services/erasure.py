@@ -1,0 +1,30 @@
+"""Erases a study: first in the table, then its objects; whoever calls it again finishes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chalicelib.ports import DocumentStore, Erasure, SourceStore
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureService:
+    """Forgets a study of any state and everything of it but its id, its times and its unit."""
+
+    erasure: Erasure
+    documents: DocumentStore
+    sources: SourceStore
+
+    def erase(self, client_id: str, study_id: str) -> None:
+        """Erase one study; twice is no error. Raises NotFound or StorageUnavailable.
+
+        A call that ends early leaves a `deleted` study with a job. The sweeper finds the job and
+        calls again; it also does so after a worker that was at the study can be at it no more.
+        """
+        job = self.erasure.begin(client_id, study_id)
+        self.documents.delete_all(client_id, study_id)
+        if job.object_name:
+            self.sources.delete(job.object_name)
+        self.erasure.end(job)

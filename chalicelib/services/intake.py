@@ -1,0 +1,156 @@
+"""Takes images in that are analysed later: uploads, and studies that wait in the queue."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from chalicelib.domain import (
+    MAX_UPLOAD_BYTES,
+    UPLOAD_LIFE,
+    Job,
+    Message,
+    Study,
+    StudyStatus,
+    Upload,
+    new_id,
+)
+from chalicelib.errors import NotFinished, PayloadTooLarge, RequestRefused, StorageUnavailable
+from chalicelib.services.quota import refuse_without_units
+
+if TYPE_CHECKING:
+    from chalicelib.domain import Caller, Idempotency, UploadForm
+    from chalicelib.ports import Clock, Intake, JobQueue, JobStore, Ledger, SourceStore
+
+# So many of a client's studies may wait in the first queue; what comes beyond goes to the bulk one.
+SHARE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeService:
+    """Stores what was posted and queues it; a worker does the rest."""
+
+    sources: SourceStore
+    intake: Intake
+    jobs: JobStore
+    queue: JobQueue
+    ledger: Ledger
+    clock: Clock
+
+    def open_upload(self, caller: Caller, size: int, content_type: str) -> UploadForm:
+        """Return a form that takes one image of at most `size` (1 or more) bytes.
+
+        Raises PayloadTooLarge or StorageUnavailable.
+        """
+        if size > MAX_UPLOAD_BYTES:
+            raise PayloadTooLarge(f"An upload may have {MAX_UPLOAD_BYTES:,} bytes, not {size:,}.")
+        now, upload_id = self.clock(), new_id("up")
+        upload = Upload(
+            id=upload_id,
+            client_id=caller.client.id,
+            object_name=_object_name(caller, upload_id),
+            size=size,
+            content_type=content_type,
+            created_at=now,
+            expires_at=now + UPLOAD_LIFE,
+        )
+        form = self.sources.form(upload)
+        self.intake.add_upload(upload)
+        return form
+
+    def enqueue(
+        self,
+        caller: Caller,
+        body: bytes,
+        idempotency: Idempotency | None = None,
+        request_id: str = "",
+    ) -> Study:
+        """Store the bytes of an image and return its queued study.
+
+        With an idempotency key that is known, return the study that it made. Raises
+        IdempotencyConflict or QuotaExceeded, and then keeps nothing, or StorageUnavailable.
+        """
+        if idempotency is not None:
+            before = self.intake.known(caller.client.id, idempotency)
+            if before is not None:
+                return before
+        refuse_without_units(self.ledger, caller, self.clock)
+        study = self._new_study(caller)
+        job = self._job(caller, study, _object_name(caller, study.id), request_id)
+        self.sources.put(job.object_name, body)
+        try:
+            stands = self.intake.enqueue(caller, study, job, idempotency)
+        except RequestRefused:
+            # Certain not to be stored. After a StorageUnavailable it may be: keep the bytes.
+            self._drop(job)
+            raise
+        if stands.id != study.id:  # another request with the same key was faster
+            self._drop(job)
+            return stands
+        self._ring(job)
+        return stands
+
+    def enqueue_upload(
+        self,
+        caller: Caller,
+        upload_id: str,
+        idempotency: Idempotency | None = None,
+        request_id: str = "",
+    ) -> Study:
+        """Return the queued study of bytes that were uploaded, and use the upload up.
+
+        Idempotency as with `enqueue`. Raises NotFound for an upload that was used or never was,
+        NotFinished while its bytes have not arrived, IdempotencyConflict, QuotaExceeded (the
+        upload can then be used later) or StorageUnavailable.
+        """
+        if idempotency is not None:
+            before = self.intake.known(caller.client.id, idempotency)
+            if before is not None:
+                return before
+        upload = self.intake.upload(caller.client.id, upload_id)
+        if self.sources.size(upload.object_name) is None:
+            raise NotFinished("The bytes of this upload have not arrived: post them first.")
+        study = self._new_study(caller)
+        job = self._job(caller, study, upload.object_name, request_id)
+        stands = self.intake.enqueue(caller, study, job, idempotency, upload_id)
+        if stands.id == study.id:
+            self._ring(job)
+        return stands
+
+    def _new_study(self, caller: Caller) -> Study:
+        return Study(
+            id=new_id("st"),
+            status=StudyStatus.QUEUED,
+            created_at=self.clock(),
+            mode=caller.key.mode,
+        )
+
+    def _job(self, caller: Caller, study: Study, object_name: str, request_id: str) -> Job:
+        return Job(
+            study_id=study.id,
+            client_id=caller.client.id,
+            mode=study.mode,
+            object_name=object_name,
+            created_at=study.created_at,
+            metered_at=study.created_at if study.mode == "live" else None,
+            request_id=request_id,
+        )
+
+    def _drop(self, job: Job) -> None:
+        with suppress(StorageUnavailable):  # the bucket's lifecycle erases what is left
+            self.sources.delete(job.object_name)
+
+    def _ring(self, job: Job) -> None:
+        # The study stands already: without a message it is queued all the same, and the sweeper
+        # rings again.
+        with suppress(StorageUnavailable):
+            bulk = self.jobs.waiting(job.client_id, SHARE + 1) > SHARE
+            message = Message(client_id=job.client_id, study_id=job.study_id)
+            self.queue.send(message, bulk=bulk)
+
+
+def _object_name(caller: Caller, name: str) -> str:
+    """Return a name of 128 bits that nobody can guess, under the client's own prefix."""
+    return f"uploads/{caller.client.id}/{name}-{secrets.token_hex(16)}"

@@ -1,0 +1,126 @@
+"""How a study is forgotten: a tombstone in its place, and a job until its objects are gone too."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from chalicelib.domain import Job, Study, StudyStatus
+from chalicelib.errors import NotFound, StorageUnavailable
+from chalicelib.tenants import records
+from chalicelib.tenants.dynamo import batch_get, translated
+from chalicelib.tenants.studies import is_study_id
+from chalicelib.tenants.transactions import REFUSED, transact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+    from chalicelib.ports import Clock
+    from chalicelib.tenants.records import Item
+
+_TRIES = 8  # each lost to a worker that moved the study on; a study has few steps
+
+
+class DynamoErasure:
+    """Satisfies `ports.Erasure` with the table. `pause` waits for as many seconds as it is told."""
+
+    def __init__(
+        self, table: Table, clock: Clock, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._table = table
+        self._clock = clock
+        self._pause = pause
+
+    def begin(self, client_id: str, study_id: str) -> Job:
+        """Make a study of any state `deleted`, and keep a job that remembers its objects.
+
+        The unit that was metered for it stays metered. Raises NotFound or StorageUnavailable.
+        """
+        for _ in range(_TRIES):
+            study, before, source = self._read(client_id, study_id)
+            after = self._without_lease(client_id, study, before, source)
+            tombstone = Study(
+                id=study.id,
+                status=StudyStatus.DELETED,
+                created_at=study.created_at,
+                mode=study.mode,
+            )
+            writes: list[TransactWriteItemTypeDef] = [
+                {
+                    "Put": {
+                        "TableName": self._table.name,
+                        "Item": records.study_item(client_id, tombstone),
+                        "ConditionExpression": "attribute_exists(pk)",
+                    }
+                },
+                self._replace(before, after),
+            ]
+            if not any(transact(self._table, writes, self._pause)):
+                return after
+        raise StorageUnavailable("The study does not stand still; please try again.")
+
+    def end(self, job: Job) -> None:
+        """Drop the job, unless a worker may still be at the study: then the sweeper comes again.
+
+        Raises StorageUnavailable.
+        """
+        with translated():
+            try:
+                self._table.delete_item(
+                    Key=records.job_key(job.study_id),
+                    ConditionExpression="attribute_not_exists(leased_until)"
+                    " OR leased_until <= :now",
+                    ExpressionAttributeValues={":now": records.moment(self._clock())},
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] != f"{REFUSED}Exception":
+                    raise
+
+    def _read(self, client_id: str, study_id: str) -> tuple[Study, Job | None, str | None]:
+        """Return the study, its job, and where its bytes lay if it was queued and has ended."""
+        found: list[Item] = []
+        if is_study_id(study_id):
+            keys = [records.study_key(client_id, study_id), records.job_key(study_id)]
+            found = batch_get(self._table, keys)
+        # A job alone may be another client's: only the study tells whose it is.
+        if not found or found[0]["pk"] != records.partition(client_id):
+            raise NotFound("There is no study with this id.")
+        job = records.job_of(found[1]) if found[1:] else None
+        return records.study_of(found[0]), job, records.source_of(found[0])
+
+    def _without_lease(
+        self, client_id: str, study: Study, job: Job | None, source: str | None
+    ) -> Job:
+        """Return the job without a lease; until when it was leased stays, for `end` to see."""
+        if job is not None:
+            return job.model_copy(update={"lease": None, "metered_at": None})
+        return Job(
+            study_id=study.id,
+            client_id=client_id,
+            mode=study.mode,
+            object_name=source or "",
+            created_at=self._clock(),
+        )
+
+    def _replace(self, before: Job | None, after: Job) -> TransactWriteItemTypeDef:
+        """Return the write of `after`, refused unless the job is still as it was read."""
+        condition, values = "attribute_exists(pk) AND attribute_not_exists(lease)", {}
+        if before is None:
+            condition = "attribute_not_exists(pk)"
+        elif before.lease is not None:
+            condition, values = "lease = :lease", {":lease": before.lease}
+        write: TransactWriteItemTypeDef = {
+            "Put": {
+                "TableName": self._table.name,
+                "Item": records.job_item(after),
+                "ConditionExpression": condition,
+            }
+        }
+        if values:
+            write["Put"]["ExpressionAttributeValues"] = values
+        return write

@@ -1,0 +1,181 @@
+"""How studies come in: uploads, idempotency keys, and the one write that makes a queued study."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter, ValidationError
+
+from chalicelib.domain import IDEMPOTENCY_LIFE, UploadId
+from chalicelib.errors import IdempotencyConflict, NotFound, StorageUnavailable
+from chalicelib.tenants import periods, records
+from chalicelib.tenants.dynamo import translated
+from chalicelib.tenants.ledger import metering
+from chalicelib.tenants.transactions import transact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+    from chalicelib.domain import Caller, Idempotency, Job, Study, Upload
+    from chalicelib.ports import Clock
+    from chalicelib.tenants.records import Item
+
+_upload_id = TypeAdapter[str](UploadId)
+
+
+class DynamoIntake:
+    """Satisfies `ports.Intake` with the table. `pause` waits for as many seconds as it is told."""
+
+    def __init__(
+        self, table: Table, clock: Clock, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._table = table
+        self._clock = clock
+        self._pause = pause
+
+    def add_upload(self, upload: Upload) -> None:
+        """Remember an upload until its `expires_at`. Raises StorageUnavailable."""
+        with translated():
+            self._table.put_item(Item=records.upload_item(upload))
+
+    def upload(self, client_id: str, upload_id: str) -> Upload:
+        """Return an upload of this client.
+
+        Raises NotFound, also once it was used or expired, and StorageUnavailable.
+        """
+        item = None
+        if _is_upload_id(upload_id):
+            item = self._read(records.upload_key(client_id, upload_id))
+        if item is None:
+            raise _no_upload()
+        return records.upload_of(item)
+
+    def known(self, client_id: str, idempotency: Idempotency) -> Study | None:
+        """Return the study that this key made in the last day, None for a new key.
+
+        Raises IdempotencyConflict when it made it of another request, and StorageUnavailable.
+        """
+        once = self._read(records.once_key(client_id, idempotency.key))
+        if once is None:
+            return None
+        if once["fingerprint"] != idempotency.fingerprint:
+            raise IdempotencyConflict(
+                "This Idempotency-Key came with another request before. Use a new one."
+            )
+        item = self._read(records.study_key(client_id, once["study_id"]))
+        return None if item is None else records.study_of(item)
+
+    def enqueue(
+        self,
+        caller: Caller,
+        study: Study,
+        job: Job,
+        idempotency: Idempotency | None = None,
+        upload_id: str | None = None,
+    ) -> Study:
+        """Store a queued study with its job and meter one unit of a live key, all or nothing.
+
+        The unit belongs to the period of the job's `metered_at`. An upload is used up. Returns
+        the study that stands: the given one, or the one that the idempotency key made before.
+        Raises QuotaExceeded, IdempotencyConflict, NotFound for an upload that is no longer
+        there, or StorageUnavailable.
+        """
+        client = caller.client
+        if job.metered_at is not None:
+            # Noted, since the plan, and with it the period, may be another when it is given back.
+            period = periods.start(client.plan.studies, job.metered_at)
+            job = job.model_copy(update={"metered_period": period})
+        writes = [
+            self._put(records.study_item(client.id, study), "attribute_not_exists(pk)"),
+            self._put(records.job_item(job), "attribute_not_exists(pk)"),
+        ]
+        parts = ["study", "job"]
+        if idempotency is not None:
+            writes.append(self._remember(client.id, idempotency, study))
+            parts.append("key")
+        if upload_id is not None:
+            writes.append(self._use_up(client.id, upload_id))
+            parts.append("upload")
+        if job.metered_at is not None:
+            writes.append(metering(self._table.name, client, job.metered_at))
+            parts.append("unit")
+        refusals = transact(self._table, writes, self._pause)
+        refused = {part for part, is_refused in zip(parts, refusals, strict=True) if is_refused}
+        if not refused or "study" in refused:  # refused: an earlier try of ours made it after all
+            return study
+        # The key first: its study stands although its upload is used and the last unit gone.
+        if "key" in refused and idempotency is not None:
+            return self._made_before(client.id, idempotency)
+        if "upload" in refused:
+            raise _no_upload()
+        if "unit" in refused and job.metered_at is not None:
+            raise periods.refusal(client.plan.studies, job.metered_at, self._clock())
+        raise AssertionError("a job without its study")
+
+    def _made_before(self, client_id: str, idempotency: Idempotency) -> Study:
+        study = self.known(client_id, idempotency)
+        if study is None:  # forgotten in this very moment
+            raise StorageUnavailable("The table does not answer; please try again.")
+        return study
+
+    def _read(self, key: Item) -> Item | None:
+        """Return a record unless it is to be forgotten by now: DynamoDB drops such ones late."""
+        with translated():
+            item = self._table.get_item(Key=key, ConsistentRead=True).get("Item")
+        if item is None or int(str(item.get(records.FORGOTTEN_AT, _NEVER))) <= self._now():
+            return None
+        return item
+
+    def _now(self) -> int:
+        return int(self._clock().timestamp())
+
+    def _put(self, item: Item, condition: str) -> TransactWriteItemTypeDef:
+        return {
+            "Put": {
+                "TableName": self._table.name,
+                "Item": item,
+                "ConditionExpression": condition,
+            }
+        }
+
+    def _remember(
+        self, client_id: str, idempotency: Idempotency, study: Study
+    ) -> TransactWriteItemTypeDef:
+        expires_at = study.created_at + IDEMPOTENCY_LIFE
+        return {
+            "Put": {
+                "TableName": self._table.name,
+                "Item": records.once_item(client_id, idempotency, study.id, expires_at),
+                "ConditionExpression": "attribute_not_exists(pk) OR #expiry <= :now",
+                "ExpressionAttributeNames": {"#expiry": records.FORGOTTEN_AT},
+                "ExpressionAttributeValues": {":now": self._now()},
+            }
+        }
+
+    def _use_up(self, client_id: str, upload_id: str) -> TransactWriteItemTypeDef:
+        return {
+            "Delete": {
+                "TableName": self._table.name,
+                "Key": records.upload_key(client_id, upload_id),
+                "ConditionExpression": "attribute_exists(pk)",
+            }
+        }
+
+
+_NEVER = 2**62
+
+
+def _is_upload_id(text: str) -> bool:
+    try:
+        _upload_id.validate_python(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def _no_upload() -> NotFound:
+    return NotFound("There is no upload with this id, or it was used or has expired.")

@@ -1,0 +1,54 @@
+"""Hides how several writes become one: all or nothing, tried again while others are in the way."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from chalicelib.errors import StorageUnavailable
+from chalicelib.tenants.dynamo import backoff, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+TRIES = 16  # about five seconds of waiting, well within the gateway's 29
+REFUSED = "ConditionalCheckFailed"
+# DynamoDB cancels one of two transactions that touch the same item at the same moment.
+_PASSING = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+
+
+def transact(
+    table: Table,
+    writes: Sequence[TransactWriteItemTypeDef],
+    pause: Callable[[float], None] = time.sleep,
+) -> tuple[bool, ...]:
+    """Make all writes or none; return for each whether its own condition refused it.
+
+    All False: they are made. What stands in the way of another transaction is no refusal and is
+    tried again, after `pause` waited for as many seconds as it was told. Raises StorageUnavailable.
+    """
+    for attempt in range(1, TRIES + 1):
+        codes = _write(table, writes)
+        if _PASSING.isdisjoint(codes):
+            return tuple(code == REFUSED for code in codes)
+        pause(backoff(attempt))
+    raise StorageUnavailable("Too many studies arrive at once; please try again.")
+
+
+def _write(table: Table, writes: Sequence[TransactWriteItemTypeDef]) -> list[str]:
+    """Return for each write why it was refused, "None" if it was not."""
+    with translated():
+        try:
+            table.meta.client.transact_write_items(TransactItems=writes)
+        except ClientError as error:
+            reasons = error.response.get("CancellationReasons", [])
+            codes = [str(reason.get("Code", "None")) for reason in reasons]
+            if {REFUSED, *_PASSING}.isdisjoint(codes):
+                raise
+            return codes
+    return ["None"] * len(writes)
