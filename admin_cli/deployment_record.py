@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 
 from chalicelib import aws
-
-_KEY = {"pk": "STAGE", "sk": "DEPLOYMENT"}
+from chalicelib.tenants.deployment import DEPLOYMENT_KEY
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ def read_deployment(table: str) -> Deployment | None:
 
     Raises botocore's ClientError.
     """
-    item = aws.table(table).get_item(Key=_KEY, ConsistentRead=True).get("Item") or {}
+    item = aws.table(table).get_item(Key=DEPLOYMENT_KEY, ConsistentRead=True).get("Item") or {}
     names = [field.name for field in fields(Deployment)]
     if any(name not in item for name in names):
         return None
@@ -41,5 +40,5 @@ def read_deployment(table: str) -> Deployment | None:
 
 def write_deployment(table: str, deployment: Deployment) -> Deployment:
     """Record `deployment` and return it. Raises botocore's ClientError."""
-    aws.table(table).put_item(Item={**_KEY, **asdict(deployment)})
+    aws.table(table).put_item(Item={**DEPLOYMENT_KEY, **asdict(deployment)})
     return deployment

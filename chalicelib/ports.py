@@ -13,15 +13,18 @@ if TYPE_CHECKING:
         Caller,
         Client,
         Delivery,
+        Ended,
         Heatmap,
         Idempotency,
         Job,
         Link,
         Message,
         ModelFacts,
+        Outcome,
         Prediction,
         Quality,
         Radiograph,
+        SigningSecrets,
         Study,
         StudyPage,
         StudyStatus,
@@ -114,6 +117,9 @@ class DocumentStore(Protocol):
 
     def delete(self, client_id: str, study_id: str, name: str) -> None:
         """Erase a document; one that is not there is no error. Raises StorageUnavailable."""
+
+    def delete_all(self, client_id: str, study_id: str) -> None:
+        """Erase every document of a study; none there is no error. Raises StorageUnavailable."""
 
 
 class StudyStore(Protocol):
@@ -234,11 +240,36 @@ class JobStore(Protocol):
     def release(self, job: Job) -> None:
         """Give the lease up before its time, so that the next attempt need not wait for it."""
 
+    def ended(self, client_id: str, study_id: str) -> Ended | None:
+        """Return how a study ended, None while it has not, or when it is unknown."""
+
     def stuck(self, before: datetime) -> Iterator[Job]:
-        """Yield the jobs made before `before` that nobody has a lease on."""
+        """Yield the jobs made before `before` that nobody has a lease on, the oldest first.
+
+        In order within each of several parts, that is, which take turns in being the first. The
+        jobs of studies that were erased are among them, until their erasure is complete.
+        """
+
+    def note_ring(self, job: Job, at: datetime) -> None:
+        """Note that the job's message was sent again; nothing when it has moved on meanwhile."""
 
     def waiting(self, client_id: str, at_most: int) -> int:
         """Return how many of a client's studies are queued, counting no further than `at_most`."""
+
+
+class Erasure(Protocol):
+    """Forgets studies. Every method raises StorageUnavailable."""
+
+    def begin(self, client_id: str, study_id: str) -> Job:
+        """Make a study of any state `deleted`, and keep a job that remembers its objects.
+
+        Of the study stay its id, its `created_at` and its mode. The job has no lease, so that a
+        worker that is at it can no longer finish; it lies where `JobStore.stuck` finds it until
+        `end`. Twice is no error. Raises NotFound.
+        """
+
+    def end(self, job: Job) -> None:
+        """Drop the job, unless a worker may still be at the study: then the sweeper comes again."""
 
 
 class JobQueue(Protocol):
@@ -271,4 +302,24 @@ class Outbox(Protocol):
     """Carries deliveries to the function that makes them, at least once."""
 
     def send(self, delivery: Delivery) -> None:
-        """Send, to arrive at `next_at` or up to 15 minutes before. Raises StorageUnavailable."""
+        """Send, to arrive at `next_at`; what is due in more than 15 minutes is not sent at all.
+
+        The sweeper rings for it when its time has come. Raises StorageUnavailable.
+        """
+
+
+class Courier(Protocol):
+    """Tells a client an event over one channel."""
+
+    def tell(self, client: Client, delivery: Delivery) -> Outcome:
+        """Try once. Whatever the other side does is an outcome and no error.
+
+        Raises StorageUnavailable when something of our own did not answer.
+        """
+
+
+class SecretStore(Protocol):
+    """Keeps what signs the events of each client."""
+
+    def secrets(self, client_id: str) -> SigningSecrets | None:
+        """Return them as they are now, None without a webhook. Raises StorageUnavailable."""

@@ -1,13 +1,13 @@
-"""Work that outlives a request: uploads, queued jobs, and what must be told when they end."""
+"""Work that outlives a request: uploads and queued jobs."""
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
 from chalicelib.domain.base import ClientId, Mode, StudyId, UploadId, Value
+from chalicelib.domain.studies import Study
 
 # What one upload may hold, in bytes, and how long its link takes it.
 MAX_UPLOAD_BYTES = 100_000_000
@@ -20,9 +20,6 @@ IDEMPOTENCY_LIFE = timedelta(hours=24)
 LEASE = timedelta(minutes=3)
 # How often a study is begun before it is given up: the queue's maxReceiveCount.
 MAX_ATTEMPTS = 3
-
-Channel = Literal["mail", "webhook"]
-EventKind = Literal["study.succeeded", "study.failed", "test"]
 
 
 class Upload(Value):
@@ -51,8 +48,11 @@ class Job(Value):
     """What a worker must know of a queued study and its client need not.
 
     `object_name`: the posted bytes. `metered_at`: the moment whose unit is given back when the
-    study fails, None for a test. `attempt`: how often a worker has begun it. `lease`: the word
-    by which the worker that holds the study is known, None while nobody does.
+    study fails, None for a test; `metered_period`: when the period began whose counter has it, for
+    the client may be on another plan by then. `attempt`: how often a worker has begun it.
+    `lease`: the word by which the worker that holds the study is known, None while nobody does;
+    `leased_until`: when it is, or was, free for another. `rings`: how often the sweeper has sent
+    its message again, the last time at `rung_at`. `request_id`: of the request that queued it.
     """
 
     study_id: StudyId
@@ -61,9 +61,23 @@ class Job(Value):
     object_name: str
     created_at: AwareDatetime
     metered_at: AwareDatetime | None = None
+    metered_period: AwareDatetime | None = None
     attempt: int = 0
     lease: str | None = None
     leased_until: AwareDatetime | None = None
+    rings: int = 0
+    rung_at: AwareDatetime | None = None
+    request_id: str = ""
+
+
+class Ended(Value):
+    """A study that a worker, or its client, has brought to its end.
+
+    `object_name`: where its bytes lay, or still lie; None when that is not known any more.
+    """
+
+    study: Study
+    object_name: str | None = None
 
 
 class Message(Value):
@@ -78,21 +92,3 @@ class Idempotency(Value):
 
     key: str = Field(min_length=1, max_length=255)
     fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
-
-
-class Delivery(Value):
-    """One event to be told over one channel, and how far that has come.
-
-    `next_at`: when to try (again); None once it is `delivered` or given up (`failed`).
-    """
-
-    id: str = Field(description="evt_ and a ULID: the event, the same on every channel and try.")
-    client_id: ClientId
-    channel: Channel
-    kind: EventKind
-    study_id: StudyId | None
-    created_at: AwareDatetime
-    status: Literal["pending", "delivered", "failed"] = "pending"
-    attempt: int = 0
-    next_at: AwareDatetime | None
-    last_error: str = Field(default="", max_length=200)

@@ -69,12 +69,14 @@ def batch_get(table: Table, keys: Sequence[Item]) -> list[Item]:
 class Slice:
     """The items of one partition, of the table or of an index, in the order of their sort key.
 
-    `prefix`: only those whose sort key begins with it. `after`: only those that come after the
+    `prefix`: only those whose sort key begins with it. `until`: only those whose sort key is this
+    one at most; not together with `prefix`. `after`: only those that come after the
     item with this primary key, which need not exist any more.
     """
 
     partition: str
     prefix: str = ""
+    until: str = ""
     index: str = ""
     newest_first: bool = False
     after: Item | None = None
@@ -96,6 +98,10 @@ def query(table: Table, wanted: Slice, at_most: int | None = None) -> list[Item]
         arguments["KeyConditionExpression"] += " AND begins_with(#sk, :prefix)"
         arguments["ExpressionAttributeNames"]["#sk"] = f"{wanted.index}sk"
         arguments["ExpressionAttributeValues"][":prefix"] = wanted.prefix
+    if wanted.until:
+        arguments["KeyConditionExpression"] += " AND #sk <= :until"
+        arguments["ExpressionAttributeNames"]["#sk"] = f"{wanted.index}sk"
+        arguments["ExpressionAttributeValues"][":until"] = wanted.until
     if wanted.index:
         arguments["IndexName"] = wanted.index
     if wanted.after is not None:

@@ -1,0 +1,68 @@
+"""What must be told when a study ends, over which channel, and what came of each try."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from chalicelib.domain.base import ClientId, StudyId, Value
+
+Channel = Literal["mail", "webhook"]
+EventKind = Literal["study.succeeded", "study.failed", "test"]
+
+# After so long an event is given up.
+TELL_FOR = timedelta(hours=24)
+# What a line of the log may say of a try, in characters.
+MAX_REASON = 200
+
+
+class Delivery(Value):
+    """One event to be told over one channel, and how far that has come.
+
+    `next_at`: when to try (again); None once it is `delivered` or given up (`failed`).
+    """
+
+    id: str = Field(description="evt_ and a ULID: the event, the same on every channel and try.")
+    client_id: ClientId
+    channel: Channel
+    kind: EventKind
+    study_id: StudyId | None
+    created_at: AwareDatetime
+    status: Literal["pending", "delivered", "failed"] = "pending"
+    attempt: int = 0
+    next_at: AwareDatetime | None
+    last_error: str = Field(default="", max_length=MAX_REASON)
+
+
+class Notice(Value):
+    """What lies in the queue: which delivery to make. It only points; the table knows."""
+
+    client_id: ClientId
+    event_id: str = Field(pattern=r"^evt_[0-9A-HJKMNP-TV-Z]{26}$")
+    channel: Channel
+
+
+class Outcome(Value):
+    """What came of one try: it was `delivered`, may succeed `later`, or `never` will.
+
+    `reason`: in our own words, for the client's log; never what the other side said.
+    """
+
+    verdict: Literal["delivered", "later", "never"]
+    reason: str = Field(default="", max_length=MAX_REASON)
+
+
+class SigningSecrets(Value):
+    """What signs a client's events. `former` signs as well until `former_until`."""
+
+    current: str = Field(repr=False)
+    former: str | None = Field(default=None, repr=False)
+    former_until: AwareDatetime | None = None
+
+    def in_force(self, now: datetime) -> tuple[str, ...]:
+        """Return the secrets that sign at `now`, the current one first."""
+        if self.former is None or self.former_until is None or self.former_until <= now:
+            return (self.current,)
+        return (self.current, self.former)
