@@ -66,6 +66,10 @@ class FakeLedger(Ledger):
             resets_at=periods.end(quota, now),
         )
 
+    def give_back(self, client_id: str, period_start: datetime) -> None:
+        """Take one unit off the counter of the period that began then."""
+        self._used[client_id, period_start] -= 1
+
     def meter(self, client: Client, at: datetime) -> None:
         quota = client.plan.studies
         counter = (client.id, periods.start(quota, at))
@@ -91,6 +95,10 @@ class FakeStudyStore(StudyStore):
             if caller.key.mode == "live":
                 self._ledger.meter(caller.client, study.created_at)
             own[study.id] = study.model_copy(update={"report": None, "heatmaps": ()})
+
+    def place(self, client_id: str, study: Study) -> None:
+        """Store a study as it is, in the place of one that may be there."""
+        self._studies.setdefault(client_id, {})[study.id] = study
 
     def get(self, client_id: str, study_id: str) -> Study:
         try:
