@@ -12,12 +12,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from admin_cli.console import CliError
+from admin_cli.stage_settings import stage_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mypy_boto3_cloudformation import CloudFormationClient
-    from mypy_boto3_cloudformation.type_defs import StackTypeDef
+    from mypy_boto3_cloudformation.type_defs import ParameterTypeDef, StackTypeDef, TagTypeDef
 
 TEMPLATE = Path(__file__).resolve().parent.parent / ".chalice" / "foundation.yaml"
 WAIT_SECONDS = 1800  # a table with an index takes minutes on AWS, the later EFS mounts more
@@ -44,6 +45,19 @@ class Foundation(BaseModel):
     BulkQueueArn: str
     DeliveryQueueUrl: str
     DeliveryQueueArn: str
+    DataRoleArn: str
+    AlarmTopicArn: str = ""
+    ApiLogArn: str = ""
+    # Empty where the stage has none: stage local has no key of its own and, as a rule, no network.
+    KeyArn: str = ""
+    ApiLogRoleArn: str = ""
+    FunctionSubnetA: str = ""
+    FunctionSubnetB: str = ""
+    FunctionSecurityGroupId: str = ""
+    FileSystemId: str = ""
+    AccessPointArn: str = ""
+    MailDomain: str = ""
+    MailConfigurationSet: str = ""
 
     @property
     def region(self) -> str:
@@ -111,17 +125,26 @@ def read_foundation(stage: str) -> Foundation:
     return _outputs(name, stack)
 
 
+def stack_inputs(stage: str) -> tuple[list[ParameterTypeDef], list[TagTypeDef]]:
+    """Parameters and tags of the stack of a stage. Raises CliError when its settings are amiss."""
+    values = stage_settings(stage).parameters(stage)
+    parameters: list[ParameterTypeDef] = [
+        {"ParameterKey": name, "ParameterValue": value} for name, value in values.items()
+    ]
+    return parameters, [{"Key": "app", "Value": "radgate"}, {"Key": "stage", "Value": stage}]
+
+
 def _submit(client: CloudFormationClient, name: str, stage: str, *, create: bool) -> bool:
     """Send the template; False when the stack already is as the template says."""
     template = TEMPLATE.read_text(encoding="utf-8")
-    parameters = [{"ParameterKey": "Stage", "ParameterValue": stage}]
-    tags = [{"Key": "app", "Value": "radgate"}, {"Key": "stage", "Value": stage}]
+    parameters, tags = stack_inputs(stage)
     if create:
         client.create_stack(
             StackName=name,
             TemplateBody=template,
-            Parameters=parameters,  # type: ignore[arg-type]
-            Tags=tags,  # type: ignore[arg-type]
+            Parameters=parameters,
+            Tags=tags,
+            Capabilities=["CAPABILITY_NAMED_IAM"],  # the data role has a name of its own
             EnableTerminationProtection=stage != "local",
         )
         return True
@@ -129,8 +152,9 @@ def _submit(client: CloudFormationClient, name: str, stage: str, *, create: bool
         client.update_stack(
             StackName=name,
             TemplateBody=template,
-            Parameters=parameters,  # type: ignore[arg-type]
-            Tags=tags,  # type: ignore[arg-type]
+            Parameters=parameters,
+            Tags=tags,
+            Capabilities=["CAPABILITY_NAMED_IAM"],  # the data role has a name of its own
         )
     except ClientError as error:
         if "No updates are to be performed" in str(error):

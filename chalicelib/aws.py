@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import re
+import time
+from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
+from cachetools import TLRUCache
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sts import STSClient
 
 # A request has 29 s at the gateway. Three tries of at most 1 s + 5 s leave room to answer
 # with an error of the contract instead of being cut off.
@@ -39,3 +49,106 @@ def table(name: str) -> Table:
 def s3() -> S3Client:
     """Return the S3 client; makes no call."""
     return _session().client("s3", config=_S3)
+
+
+@cache
+def sqs() -> SQSClient:
+    """Return the SQS client; makes no call."""
+    return _session().client("sqs", config=_REQUEST_PATH)
+
+
+@cache
+def sts() -> STSClient:
+    """Return the STS client; makes no call."""
+    return _session().client("sts", config=_REQUEST_PATH)
+
+
+# An hour is the most that a role may get when a function's role assumes it.
+SESSION_SECONDS = 3600
+# A link dies with the session that signed it. So a session is left alone while it still has the
+# 15 minutes of a link to live, and five more for the request under way and for clocks that differ.
+RENEWED_SECONDS = 1200
+# Each keeps a client of 0.4 MB.
+_SESSIONS = 128
+_CLIENT_ID = re.compile(r"[a-z0-9][a-z0-9-]{1,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class _ClientSession:
+    s3: S3Client
+    expires_at: float  # seconds since 1970
+
+
+class ClientSessions:
+    """S3 clients that each reach the objects of one client of ours, and no others.
+
+    A function's own role reaches no object. For every request it assumes the data role, narrowed
+    by a session policy to the prefixes of the client whose request it is: a mistake in an object's
+    name then ends in a refusal by S3 and not in another client's radiograph. Sessions are kept
+    for as long as they can sign whole links. `timer` returns the time in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        service: STSClient,
+        role_arn: str,
+        bucket: str,
+        timer: Callable[[], float] = time.time,
+    ) -> None:
+        self._sts = service
+        self._role_arn = role_arn
+        self._bucket_arn = f"arn:{role_arn.split(':')[1]}:s3:::{bucket}"
+        self._lock = Lock()
+        self._sessions: TLRUCache[str, _ClientSession] = TLRUCache(
+            _SESSIONS,
+            ttu=lambda _id, session, _now: session.expires_at - RENEWED_SECONDS,
+            timer=timer,
+        )
+
+    def __call__(self, client_id: str) -> S3Client:
+        """Return the S3 client for one client's objects; asks STS when there is none to reuse.
+
+        Raises ValueError for what is no client's id, and what boto raises.
+        """
+        if not _CLIENT_ID.fullmatch(client_id):  # a `*` in it would widen the policy
+            raise ValueError("not a client's id")
+        with self._lock:
+            session = self._sessions.get(client_id)
+            if session is None:
+                session = self._assume(client_id)
+                self._sessions[client_id] = session
+            return session.s3
+
+    def policy(self, client_id: str) -> str:
+        """Return the session policy for one client's objects: what of the role's it may use."""
+        prefixes = [f"clients/{client_id}/*", f"uploads/{client_id}/*"]
+        objects = {
+            "Effect": "Allow",
+            "Action": ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
+            "Resource": [f"{self._bucket_arn}/{prefix}" for prefix in prefixes],
+        }
+        listing = {
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": self._bucket_arn,
+            "Condition": {"StringLike": {"s3:prefix": prefixes}},
+        }
+        return json.dumps(
+            {"Version": "2012-10-17", "Statement": [objects, listing]}, separators=(",", ":")
+        )
+
+    def _assume(self, client_id: str) -> _ClientSession:
+        granted = self._sts.assume_role(
+            RoleArn=self._role_arn,
+            RoleSessionName=client_id,  # CloudTrail then tells for whom an object was read
+            Policy=self.policy(client_id),
+            DurationSeconds=SESSION_SECONDS,
+        )["Credentials"]
+        s3_client = _session().client(
+            "s3",
+            config=_S3,
+            aws_access_key_id=granted["AccessKeyId"],
+            aws_secret_access_key=granted["SecretAccessKey"],
+            aws_session_token=granted["SessionToken"],
+        )
+        return _ClientSession(s3_client, granted["Expiration"].timestamp())

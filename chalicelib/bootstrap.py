@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from chalicelib.settings import settings
 
 if TYPE_CHECKING:
+    from chalicelib.aws import ClientSessions
     from chalicelib.inference.predictor import Predictor
     from chalicelib.ports import Directory, DocumentStore, Ledger, StudyStore
     from chalicelib.services.account import AccountService
@@ -115,7 +116,14 @@ def study_store() -> StudyStore:
 @cache
 def document_store() -> DocumentStore:
     """Return the store of reports and heatmaps."""
-    from chalicelib.aws import s3
     from chalicelib.reports.store import S3DocumentStore
 
-    return S3DocumentStore(s3(), settings().bucket, now)
+    return S3DocumentStore(client_objects(), settings().bucket, now)
+
+
+@cache
+def client_objects() -> ClientSessions:
+    """Return what reaches the objects of one client at a time; it holds the sessions."""
+    from chalicelib.aws import ClientSessions, sts
+
+    return ClientSessions(sts(), settings().data_role, settings().bucket)

@@ -27,6 +27,11 @@ class Settings(BaseModel):
     delivery_queue_url: str = Field(
         validation_alias="RADGATE_DELIVERY_QUEUE_URL", description="Mails and webhooks to send."
     )
+    data_role: str = Field(
+        validation_alias="RADGATE_DATA_ROLE",
+        pattern=r"^arn:[a-z-]+:iam::[0-9]{12}:role/",
+        description="Role under which one client's objects are reached.",
+    )
     model_dir: Path = Field(
         validation_alias="MODEL_DIR",
         description="Folder of the packs: an EFS mount on AWS, a plain folder elsewhere.",

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from chalicelib.domain import ClientId, Link
+from chalicelib.domain import REPORT_NAME, ClientId, Link, StudyId
 from chalicelib.errors import NotFound, StorageUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_s3 import S3Client
 
@@ -26,9 +26,7 @@ MEDIA_TYPES = {"pdf": "application/pdf", "png": "image/png"}
 
 _log = logging.getLogger(__name__)
 _client_id = TypeAdapter[str](ClientId)
-_study_id = TypeAdapter[str](
-    Annotated[str, StringConstraints(pattern=r"^st_[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
-)
+_study_id = TypeAdapter[str](StudyId)
 _name = TypeAdapter[str](
     Annotated[str, StringConstraints(pattern=r"^(report\.pdf|heatmap-[a-z0-9-]{1,80}\.png)$")]
 )
@@ -47,6 +45,11 @@ def object_name(client_id: str, study_id: str, name: str) -> str:
         raise NotFound("There is no such report.") from None
 
 
+def prefix_of(client_id: str, study_id: str) -> str:
+    """Return what the names of all objects of a study begin with. Raises NotFound as above."""
+    return object_name(client_id, study_id, REPORT_NAME).removesuffix(REPORT_NAME)
+
+
 def media_type(name: str) -> str:
     """Return the media type of a document by its name, which `object_name` has accepted."""
     return MEDIA_TYPES[name.rpartition(".")[2]]
@@ -55,9 +58,12 @@ def media_type(name: str) -> str:
 class S3DocumentStore:
     """Keeps documents in one bucket; every call is safe to repeat."""
 
-    def __init__(self, client: S3Client, bucket: str, now: Clock) -> None:
-        """`client` must sign with s3v4; `now` tells when links expire."""
-        self._client = client
+    def __init__(self, s3: Callable[[str], S3Client], bucket: str, now: Clock) -> None:
+        """`s3` returns what reaches the objects of one client, and signs with s3v4 for it.
+
+        What it signs must hold for `LINK_SECONDS`. `now` tells when links expire.
+        """
+        self._s3 = s3
         self._bucket = bucket
         self._now = now
 
@@ -68,7 +74,7 @@ class S3DocumentStore:
         """
         key = object_name(client_id, study_id, name)
         with _translated("put"):
-            self._client.put_object(
+            self._s3(client_id).put_object(
                 Bucket=self._bucket,
                 Key=key,
                 Body=body,
@@ -80,7 +86,7 @@ class S3DocumentStore:
             )
 
     def link(self, client_id: str, study_id: str, name: str) -> Link:
-        """Return a freshly signed link, valid for 15 minutes; S3 is not asked.
+        """Return a freshly signed link, valid for 15 minutes; S3 is not asked whether it is there.
 
         Raises NotFound for what was never given out, StorageUnavailable when there are no
         credentials to sign with.
@@ -89,7 +95,7 @@ class S3DocumentStore:
         # Signatures count whole seconds: rounded down, the time told is never too late.
         signed = self._now().replace(microsecond=0)
         with _translated("link"):
-            url = self._client.generate_presigned_url(
+            url = self._s3(client_id).generate_presigned_url(
                 "get_object",
                 Params={"Bucket": self._bucket, "Key": key},
                 ExpiresIn=LINK_SECONDS,
@@ -104,7 +110,20 @@ class S3DocumentStore:
         """
         key = object_name(client_id, study_id, name)
         with _translated("delete"):
-            self._client.delete_object(Bucket=self._bucket, Key=key)
+            self._s3(client_id).delete_object(Bucket=self._bucket, Key=key)
+
+    def delete_all(self, client_id: str, study_id: str) -> None:
+        """Erase whatever is kept of a study; nothing there is no error.
+
+        Raises NotFound for what was never given out, StorageUnavailable.
+        """
+        prefix = prefix_of(client_id, study_id)
+        with _translated("delete all"):
+            # One page of at most 1,000 is enough: a study has a report and a heatmap per label.
+            s3 = self._s3(client_id)
+            listed = s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
+            for document in listed.get("Contents", []):
+                s3.delete_object(Bucket=self._bucket, Key=document["Key"])
 
 
 @contextmanager

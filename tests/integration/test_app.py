@@ -79,6 +79,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
         monkeypatch.setenv("RADGATE_QUEUE_URL", outputs["QueueUrl"])
         monkeypatch.setenv("RADGATE_BULK_QUEUE_URL", outputs["BulkQueueUrl"])
         monkeypatch.setenv("RADGATE_DELIVERY_QUEUE_URL", outputs["DeliveryQueueUrl"])
+        monkeypatch.setenv("RADGATE_DATA_ROLE", outputs["DataRoleArn"])
         forget_everything()
         yield boto3.resource("dynamodb").Table(outputs["TableName"])
     forget_everything()

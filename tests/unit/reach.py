@@ -99,7 +99,8 @@ def _function_name(node: ast.FunctionDef, decorator: ast.expr) -> str:
 
 
 @cache
-def _defined() -> tuple[Code, ...]:
+def everything() -> tuple[Code, ...]:
+    """Every function and method that ships."""
     found = []
     for module, tree in sources().items():
         for node in _outside_type_checking(tree.body):
@@ -150,7 +151,7 @@ def reached(function: str) -> frozenset[Code]:
                 whole = f"{module}.{name}"
                 used.modules |= {m for m in (whole, module) if m in sources()}
         fresh = {_at_import(module) for module in used.modules} - codes
-        fresh |= {code for code in _defined() if _is_used(code, used)} - codes
+        fresh |= {code for code in everything() if _is_used(code, used)} - codes
     return frozenset(codes)
 
 

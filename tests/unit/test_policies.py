@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ast
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 
 from admin_cli.console import CliError
 from admin_cli.foundation import Foundation
 from admin_cli.staging import deploy_values, resolve
-from tests.unit.reach import handlers, reached
+from chalicelib.aws import ClientSessions
+from tests.unit.reach import everything, handlers, reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +26,7 @@ CHALICE = Path(__file__).resolve().parents[2] / ".chalice"
 STAGES = ("local", "dev", "prod")
 FUNCTIONS = ("api_handler", "worker", "sweep", "deliver", "efs_sync")
 ACCOUNT = "111122223333"
+DATA_ROLE = f"arn:aws:iam::{ACCOUNT}:role/radgate-prod-data"
 
 
 def foundation(stage: str) -> Foundation:
@@ -42,6 +46,7 @@ def foundation(stage: str) -> Foundation:
         BulkQueueArn=f"{sqs}-bulk",
         DeliveryQueueUrl=url.replace("-jobs", "-deliveries"),
         DeliveryQueueArn=sqs.replace("-jobs", "-deliveries"),
+        DataRoleArn=f"arn:aws:iam::{ACCOUNT}:role/radgate-{stage}-data",
     )
 
 
@@ -137,7 +142,54 @@ def test_what_the_code_calls_is_allowed_and_nothing_else(stage: str, function: s
         assert allowed(stage, function) <= BY_LAMBDA[function]
         return
     needed = {NEEDED[call] for call in calls(reached(function))}
+    # Objects are reached under the data role, which the function may only assume.
+    needed = {action for action in needed if not action.startswith("s3:")}
     assert allowed(stage, function) == needed | BY_LAMBDA[function]
+
+
+def sessions() -> ClientSessions:
+    return ClientSessions(boto3.client("sts", region_name="eu-central-1"), DATA_ROLE, "b")
+
+
+def data_role() -> dict[str, Any]:
+    document, problems = import_module("cfnlint.decode").decode(str(CHALICE / "foundation.yaml"))
+    assert not problems
+    return dict(document["Resources"]["DataRole"]["Properties"])
+
+
+def test_the_data_role_may_do_what_the_code_does_with_objects() -> None:
+    called = {NEEDED[call] for call in calls(everything())}
+    [policy] = data_role()["Policies"]
+    role = policy["PolicyDocument"]["Statement"]
+    session = json.loads(sessions().policy("acme"))["Statement"]
+    objects = {action for action in called if action.startswith("s3:")}
+    for document in (role, session):
+        assert {action for s in document for action in listed(s["Action"])} == objects
+        assert all(s["Effect"] == "Allow" for s in document)
+
+
+def test_a_session_reaches_one_clients_objects() -> None:
+    objects, listing = json.loads(sessions().policy("acme"))["Statement"]
+    assert objects["Resource"] == ["arn:aws:s3:::b/clients/acme/*", "arn:aws:s3:::b/uploads/acme/*"]
+    assert listing["Resource"] == "arn:aws:s3:::b"
+    assert listing["Condition"] == {
+        "StringLike": {"s3:prefix": ["clients/acme/*", "uploads/acme/*"]}
+    }
+
+
+@pytest.mark.parametrize("nobody", ["", "*", "a*", "acme/..", "Acme", "acme\n", "x" * 64])
+def test_what_is_no_clients_id_makes_no_policy(nobody: str) -> None:
+    with pytest.raises(ValueError, match="not a client's id"):
+        sessions()(nobody)
+
+
+def test_who_may_assume_the_data_role_is_who_is_allowed_to_ask() -> None:
+    [statement] = data_role()["AssumeRolePolicyDocument"]["Statement"]
+    trusted = statement["Condition"]["ArnEquals"]["aws:PrincipalArn"]
+    named = {one["Fn::Sub"].rpartition("${Stage}-")[2] for one in trusted}
+    assert named >= {f for f in FUNCTIONS if "sts:AssumeRole" in allowed("prod", f)}
+    assert "deliver" not in named
+    assert "efs_sync" not in named
 
 
 def test_every_function_has_its_role() -> None:
@@ -197,6 +249,7 @@ def test_each_stage_has_its_policy_and_its_own_resources(stage: str) -> None:
         "RADGATE_QUEUE_URL": foundation(stage).QueueUrl,
         "RADGATE_BULK_QUEUE_URL": foundation(stage).BulkQueueUrl,
         "RADGATE_DELIVERY_QUEUE_URL": foundation(stage).DeliveryQueueUrl,
+        "RADGATE_DATA_ROLE": foundation(stage).DataRoleArn,
         "MODEL_DIR": "/mnt/models",
     }
 

@@ -62,7 +62,7 @@ def subject(request: pytest.FixtureRequest, s3: S3Client) -> Subject:
     if request.param == "fake":
         fake = InMemoryDocumentStore(now)
         return Subject(fake, fake.fetch)
-    return Subject(S3DocumentStore(s3, BUCKET, now), over_http)
+    return Subject(S3DocumentStore(lambda _client: s3, BUCKET, now), over_http)
 
 
 def test_a_stored_report_comes_back_through_its_link(subject: Subject) -> None:
@@ -157,7 +157,7 @@ def test_fresh_ids_are_accepted() -> None:
 
 
 def test_the_object_is_encrypted_private_and_named_for_the_study(s3: S3Client) -> None:
-    S3DocumentStore(s3, BUCKET, now).put("acme", STUDY_ID, REPORT_NAME, PDF)
+    S3DocumentStore(lambda _client: s3, BUCKET, now).put("acme", STUDY_ID, REPORT_NAME, PDF)
     kept = s3.head_object(Bucket=BUCKET, Key=f"clients/acme/studies/{STUDY_ID}/report.pdf")
     assert kept["ServerSideEncryption"] == "AES256"
     assert kept["ContentType"] == "application/pdf"
@@ -167,7 +167,7 @@ def test_the_object_is_encrypted_private_and_named_for_the_study(s3: S3Client) -
 
 
 def test_the_signature_is_version_4_and_dies_when_the_link_says(s3: S3Client) -> None:
-    link = S3DocumentStore(s3, BUCKET, now).link("acme", STUDY_ID, REPORT_NAME)
+    link = S3DocumentStore(lambda _client: s3, BUCKET, now).link("acme", STUDY_ID, REPORT_NAME)
     query = parse_qs(urlsplit(link.url).query)
     assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
     signed = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -188,7 +188,7 @@ def test_the_fakes_links_die_too() -> None:
 def test_a_missing_bucket_is_storage_unavailable_and_tells_nothing(
     s3: S3Client, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = S3DocumentStore(s3, "radgate-no-such-bucket", now)
+    store = S3DocumentStore(lambda _client: s3, "radgate-no-such-bucket", now)
     with pytest.raises(StorageUnavailable) as failed:
         store.put("acme", STUDY_ID, REPORT_NAME, PDF)
     assert_nothing_leaks(failed.value, caplog.text)
@@ -209,7 +209,7 @@ def test_an_unreachable_endpoint_is_storage_unavailable_and_tells_nothing(
     )
     started = time.monotonic()
     with pytest.raises(StorageUnavailable) as failed:
-        S3DocumentStore(client, BUCKET, now).put("acme", STUDY_ID, REPORT_NAME, PDF)
+        S3DocumentStore(lambda _client: client, BUCKET, now).put("acme", STUDY_ID, REPORT_NAME, PDF)
     assert time.monotonic() - started < 5
     assert_nothing_leaks(failed.value, caplog.text)
 
@@ -226,7 +226,7 @@ def test_no_credentials_to_sign_with_is_storage_unavailable(
         "s3", region_name="us-east-1", config=Config(signature_version="s3v4")
     )
     with pytest.raises(StorageUnavailable):
-        S3DocumentStore(client, BUCKET, now).link("acme", STUDY_ID, REPORT_NAME)
+        S3DocumentStore(lambda _client: client, BUCKET, now).link("acme", STUDY_ID, REPORT_NAME)
 
 
 def assert_nothing_leaks(error: StorageUnavailable, log: str) -> None:
