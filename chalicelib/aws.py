@@ -97,7 +97,9 @@ class ClientSessions:
     ) -> None:
         self._sts = service
         self._role_arn = role_arn
-        self._bucket_arn = f"arn:{role_arn.split(':')[1]}:s3:::{bucket}"
+        _, partition, _, _, account, _ = role_arn.split(":", 5)
+        self._bucket_arn = f"arn:{partition}:s3:::{bucket}"
+        self._keys_arn = f"arn:{partition}:kms:*:{account}:key/*"
         self._lock = Lock()
         self._sessions: TLRUCache[str, _ClientSession] = TLRUCache(
             _SESSIONS,
@@ -133,9 +135,15 @@ class ClientSessions:
             "Resource": self._bucket_arn,
             "Condition": {"StringLike": {"s3:prefix": prefixes}},
         }
-        return json.dumps(
-            {"Version": "2012-10-17", "Statement": [objects, listing]}, separators=(",", ":")
-        )
+        # Which key there is to use says the key's own policy; a session policy can only narrow it.
+        keys = {
+            "Effect": "Allow",
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+            "Resource": self._keys_arn,
+            "Condition": {"StringLike": {"kms:ViaService": "s3.*"}},
+        }
+        document = {"Version": "2012-10-17", "Statement": [objects, listing, keys]}
+        return json.dumps(document, separators=(",", ":"))
 
     def _assume(self, client_id: str) -> _ClientSession:
         granted = self._sts.assume_role(
