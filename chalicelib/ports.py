@@ -302,7 +302,7 @@ class Outbox(Protocol):
     """Carries deliveries to the function that makes them, at least once."""
 
     def send(self, delivery: Delivery) -> None:
-        """Send, to arrive at `next_at`; what is due in more than 15 minutes is not sent at all.
+        """Send, to arrive at `next_at`; what is due in more than 10 minutes is not sent at all.
 
         The sweeper rings for it when its time has come. Raises StorageUnavailable.
         """

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from chalicelib.domain import Delivery
     from chalicelib.ports import Clock
 
-LONGEST_DELAY = 900  # seconds; SQS holds no message back for longer
+# Seconds. SQS holds a message back for 900 at most, and after 900 the queue's alarm takes it for
+# one that nobody fetches.
+LONGEST_DELAY = 600
 
 
 class SqsOutbox:
@@ -28,11 +30,11 @@ class SqsOutbox:
         self._clock = clock
 
     def send(self, delivery: Delivery) -> None:
-        """Send, to arrive at `next_at`; what is due in more than 15 minutes is not sent at all.
+        """Send, to arrive at `next_at`; what is due in more than 10 minutes is not sent at all.
 
-        The sweeper rings for that when its time has come. A message that came early each quarter
-        of an hour and was put back would become two when the sweeper rang too, and never one
-        again. Raises StorageUnavailable.
+        The sweeper rings for that when its time has come. A message that came early again and
+        again and was put back would become two when the sweeper rang too, and never one again.
+        Raises StorageUnavailable.
         """
         if delivery.next_at is None:
             return

@@ -12,7 +12,7 @@ from chalicelib.domain import MAX_UPLOAD_BYTES, UPLOAD_LINK, UploadForm
 from chalicelib.errors import NotFound, PayloadTooLarge, StorageUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_s3 import S3Client
 
@@ -30,9 +30,12 @@ class S3SourceStore:
     The bucket's lifecycle erases what is left under `uploads/` after a day.
     """
 
-    def __init__(self, client: S3Client, bucket: str, now: Clock) -> None:
-        """`client` must sign with s3v4; `now` tells when forms expire."""
-        self._client = client
+    def __init__(self, s3: Callable[[str], S3Client], bucket: str, now: Clock) -> None:
+        """`s3` returns what reaches the objects of one client, and signs with s3v4 for it.
+
+        What it signs must hold for `UPLOAD_LINK`. `now` tells when forms expire.
+        """
+        self._s3 = s3
         self._bucket = bucket
         self._now = now
 
@@ -46,7 +49,7 @@ class S3SourceStore:
         signed = self._now().replace(microsecond=0)
         kind = {"Content-Type": upload.content_type}
         with _translated("form"):
-            post = self._client.generate_presigned_post(
+            post = self._s3(upload.client_id).generate_presigned_post(
                 Bucket=self._bucket,
                 Key=upload.object_name,
                 Fields=dict(kind),
@@ -64,7 +67,7 @@ class S3SourceStore:
     def put(self, object_name: str, body: bytes) -> None:
         """Store bytes, encrypted. Raises StorageUnavailable."""
         with _translated("put"):
-            self._client.put_object(
+            self._s3(_owner(object_name)).put_object(
                 Bucket=self._bucket,
                 Key=object_name,
                 Body=body,
@@ -75,8 +78,9 @@ class S3SourceStore:
     def get(self, object_name: str) -> bytes:
         """Return the bytes. Raises NotFound, PayloadTooLarge beyond our cap, StorageUnavailable."""
         with _translated("get"):
+            s3 = self._s3(_owner(object_name))
             try:
-                found = self._client.get_object(Bucket=self._bucket, Key=object_name)
+                found = s3.get_object(Bucket=self._bucket, Key=object_name)
             except ClientError as error:
                 if _is_absent(error) and self.size(object_name) is None:
                     raise NotFound("There are no bytes of this image.") from None
@@ -94,16 +98,22 @@ class S3SourceStore:
         """
         # A listing tells what is not there from what may not be read, which HEAD does not.
         with _translated("size"):
-            listed = self._client.list_objects_v2(
-                Bucket=self._bucket, Prefix=object_name, MaxKeys=1
-            )
+            s3 = self._s3(_owner(object_name))
+            listed = s3.list_objects_v2(Bucket=self._bucket, Prefix=object_name, MaxKeys=1)
         sizes = [one["Size"] for one in listed.get("Contents", []) if one["Key"] == object_name]
         return sizes[0] if sizes else None
 
     def delete(self, object_name: str) -> None:
         """Erase the bytes; none there is no error. Raises StorageUnavailable."""
         with _translated("delete"):
-            self._client.delete_object(Bucket=self._bucket, Key=object_name)
+            s3 = self._s3(_owner(object_name))
+            s3.delete_object(Bucket=self._bucket, Key=object_name)
+
+
+def _owner(object_name: str) -> str:
+    """Return whose bytes these are: the second part of every name that intake gives."""
+    _, owner, _ = object_name.split("/")
+    return owner
 
 
 def _is_absent(error: ClientError) -> bool:

@@ -51,14 +51,14 @@ class FakeDeliveryStore(DeliveryStore):
 
 
 class FakeOutbox(Outbox):
-    """Keeps what was sent, but for what is due in more than 15 minutes."""
+    """Keeps what was sent, but for what is due in more than 10 minutes."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.sent: list[Delivery] = []
 
     def send(self, delivery: Delivery) -> None:
-        if delivery.next_at and delivery.next_at <= self._clock() + timedelta(minutes=15):
+        if delivery.next_at and delivery.next_at <= self._clock() + timedelta(minutes=10):
             self.sent.append(delivery)
 
 
