@@ -1,0 +1,56 @@
+"""From a decoded radiograph to a result, the same for who waits and for who has queued."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chalicelib.domain import REPORT_NAME, StudyStatus, heatmap_name, leading_label
+from chalicelib.errors import NotAChestXray
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from chalicelib.domain import Client, Prediction, Quality, Radiograph, Study
+    from chalicelib.ports import Gate, ReportWriter
+
+
+def pass_gate(gate: Gate, client: Client, radiograph: Radiograph) -> Quality:
+    """Return the gate's judgement. Raises NotAChestXray where the client wants it to block."""
+    quality = gate.judge(radiograph)
+    if not quality.accepted and client.gate_policy == "block":
+        raise NotAChestXray(
+            f"The image was not accepted as a frontal chest X-ray: {', '.join(quality.reasons)}."
+        )
+    return quality
+
+
+def succeeded(
+    study: Study,
+    radiograph: Radiograph,
+    quality: Quality,
+    prediction: Prediction,
+    completed_at: datetime,
+) -> Study:
+    """Return the study with its result."""
+    return study.model_copy(
+        update={
+            "status": StudyStatus.SUCCEEDED,
+            "completed_at": completed_at,
+            "label": leading_label(prediction.findings),
+            "findings": prediction.findings,
+            "model": prediction.model,
+            "image": radiograph.info,
+            "quality": quality,
+        }
+    )
+
+
+def written(
+    writer: ReportWriter, study: Study, radiograph: Radiograph, prediction: Prediction
+) -> dict[str, bytes]:
+    """Return the documents of a study that has its result, by name."""
+    facts, heatmaps = prediction.facts, prediction.heatmaps
+    return {
+        REPORT_NAME: writer.write(study, radiograph, heatmaps, facts),
+        **{heatmap_name(one.label): writer.paint(radiograph, one) for one in heatmaps},
+    }
