@@ -65,14 +65,13 @@ class S3SourceStore:
         )
 
     def put(self, object_name: str, body: bytes) -> None:
-        """Store bytes, encrypted. Raises StorageUnavailable."""
+        """Store bytes, encrypted as the bucket says. Raises StorageUnavailable."""
         with _translated("put"):
             self._s3(_owner(object_name)).put_object(
                 Bucket=self._bucket,
                 Key=object_name,
                 Body=body,
                 ContentType="application/octet-stream",
-                ServerSideEncryption="AES256",
             )
 
     def get(self, object_name: str) -> bytes:

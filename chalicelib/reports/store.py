@@ -68,7 +68,7 @@ class S3DocumentStore:
         self._now = now
 
     def put(self, client_id: str, study_id: str, name: str, body: bytes) -> None:
-        """Store a document, encrypted; storing it again replaces it.
+        """Store a document, encrypted as the bucket says; storing it again replaces it.
 
         Raises NotFound for what was never given out, StorageUnavailable.
         """
@@ -82,7 +82,6 @@ class S3DocumentStore:
                 ContentDisposition=f'inline; filename="{study_id}-{name}"',
                 # A browser's cache would outlive the link and the erasure.
                 CacheControl="private, no-store",
-                ServerSideEncryption="AES256",
             )
 
     def link(self, client_id: str, study_id: str, name: str) -> Link:

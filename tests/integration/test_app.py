@@ -147,7 +147,6 @@ def test_a_radiograph_becomes_a_study_with_a_report(table: Table, chest: bytes) 
         Bucket=settings.settings().bucket, Key=f"clients/acme/studies/{study['id']}/report.pdf"
     )
     assert stored["Body"].read(5) == b"%PDF-"
-    assert stored["ServerSideEncryption"] == "AES256"
     assert study["image"]["steps"][:2] == ["window", "invert"]
 
     again = gateway.get("/studies/{study_id}", study_id=study["id"]).json()

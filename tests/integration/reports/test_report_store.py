@@ -156,10 +156,17 @@ def test_fresh_ids_are_accepted() -> None:
     )
 
 
-def test_the_object_is_encrypted_private_and_named_for_the_study(s3: S3Client) -> None:
+def test_the_object_is_encrypted_as_the_bucket_says_private_and_named_for_the_study(
+    s3: S3Client,
+) -> None:
+    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}
+    s3.put_bucket_encryption(
+        Bucket=BUCKET,
+        ServerSideEncryptionConfiguration={"Rules": [rule]},  # type: ignore[list-item]
+    )
     S3DocumentStore(lambda _client: s3, BUCKET, now).put("acme", STUDY_ID, REPORT_NAME, PDF)
     kept = s3.head_object(Bucket=BUCKET, Key=f"clients/acme/studies/{STUDY_ID}/report.pdf")
-    assert kept["ServerSideEncryption"] == "AES256"
+    assert kept["ServerSideEncryption"] == "aws:kms"
     assert kept["ContentType"] == "application/pdf"
     assert kept["ContentDisposition"] == f'inline; filename="{STUDY_ID}-report.pdf"'
     assert kept["CacheControl"] == "private, no-store"
