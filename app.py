@@ -1,10 +1,13 @@
 """Radgate's HTTP surface: each handler reads, calls one service function and returns."""
 
+from typing import Any
+
 from chalice.app import Response
 
 from chalicelib import bootstrap
 from chalicelib.domain import Scope
-from chalicelib.http import ANY_TYPE, Api, Call, Health, PageQuery, ReportQuery, keyed, open_route
+from chalicelib.http import ANY_TYPE, Api, Call, Health, keyed, open_route
+from chalicelib.inputs import PageQuery, ReportQuery, UploadReference, UploadRequest
 
 app = Api(app_name="radgate")
 app.api.binary_types = ["*/*"]
@@ -13,9 +16,33 @@ app.api.binary_types = ["*/*"]
 @app.route("/xray", methods=["POST"], content_types=ANY_TYPE, api_key_required=True)
 @keyed(app, Scope.STUDIES_WRITE)
 def analyse_xray(call: Call) -> Response:
-    """Analyse the posted image now."""
-    body = call.body()
-    return call.answer(bootstrap.analysis().analyse(call.identified, body, call.stopwatch))
+    """Analyse the posted image now, or queue it when no model can answer in time."""
+    body, deadline = call.body(), call.deadline()
+    service = bootstrap.analysis()
+    return call.study(
+        service.analyse(call.identified, body, call.stopwatch, deadline, request_id=call.id)
+    )
+
+
+@app.route("/uploads", methods=["POST"], content_types=ANY_TYPE, api_key_required=True)
+@keyed(app, Scope.STUDIES_WRITE)
+def open_upload(call: Call) -> Response:
+    """Return a form for an image that is too large for the gateway."""
+    asked = call.document(UploadRequest)
+    form = bootstrap.intake().open_upload(call.identified, asked.size, asked.content_type)
+    return call.answer(form, status=201)
+
+
+@app.route("/studies", methods=["POST"], content_types=ANY_TYPE, api_key_required=True)
+@keyed(app, Scope.STUDIES_WRITE)
+def queue_study(call: Call) -> Response:
+    """Queue an image: the posted bytes, or those of an upload."""
+    content, service = call.posted(), bootstrap.intake()
+    word = call.idempotency(content)
+    if isinstance(content, UploadReference):
+        upload_id = content.upload_id
+        return call.accepted(service.enqueue_upload(call.identified, upload_id, word, call.id))
+    return call.accepted(service.enqueue(call.identified, content, word, call.id))
 
 
 @app.route("/studies", methods=["GET"], api_key_required=True)
@@ -40,6 +67,14 @@ def get_report(call: Call, study_id: str) -> Response:
     """Return a fresh link to the report, never a redirect: that would forward the key."""
     call.query(ReportQuery)
     return call.answer(bootstrap.studies().report(call.client_id, study_id))
+
+
+@app.route("/studies/{study_id}", methods=["DELETE"], api_key_required=True)
+@keyed(app, Scope.STUDIES_WRITE)
+def delete_study(call: Call, study_id: str) -> Response:
+    """Erase image, report and findings; the metered unit stays."""
+    bootstrap.erasure().erase(call.client_id, study_id)
+    return call.nothing()
 
 
 @app.route("/account", methods=["GET"], api_key_required=True)
@@ -68,3 +103,11 @@ def health(call: Call) -> Response:
 def ready(call: Call) -> Response:
     """Say that the active pack has answered its golden input."""
     return call.answer(Health(status="ready", model=bootstrap.models().ready()))
+
+
+@app.lambda_function(name="efs_sync")
+def efs_sync(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401 - Lambda's own
+    """Bring a tree of packages onto the mount, switch it, or tell what is there."""
+    return bootstrap.runtime_sync(lambda: context.get_remaining_time_in_millis() / 1000).handle(
+        event
+    )

@@ -8,17 +8,34 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
+from chalicelib.errors import ModelUnavailable
 from chalicelib.settings import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from chalicelib.aws import ClientSessions
     from chalicelib.inference.predictor import Predictor
-    from chalicelib.ports import Directory, DocumentStore, Ledger, StudyStore
+    from chalicelib.ports import (
+        Directory,
+        DocumentStore,
+        JobQueue,
+        JobStore,
+        Ledger,
+        SourceStore,
+        StudyStore,
+    )
+    from chalicelib.runtime.sync import Sync
     from chalicelib.services.account import AccountService
     from chalicelib.services.analysis import AnalysisService
+    from chalicelib.services.erasure import ErasureService
     from chalicelib.services.identity import IdentityService
+    from chalicelib.services.intake import IntakeService
     from chalicelib.services.models import ModelService
     from chalicelib.services.studies import StudyService
+
+# What a tree of packages must be able to do before it may serve.
+REHEARSAL = "chalicelib.inference.rehearsal:rehearse"
 
 
 def now() -> datetime:
@@ -61,7 +78,8 @@ def models() -> ModelService:
 
 @cache
 def analysis() -> AnalysisService:
-    """Return the main job. The first call imports torch."""
+    """Return the main job. The first call imports numpy, its first study torch."""
+    runtime()
     from chalicelib.inference.imaging import ImageDecoder
     from chalicelib.reports.pdf import PdfReportWriter
     from chalicelib.services.analysis import AnalysisService
@@ -74,16 +92,80 @@ def analysis() -> AnalysisService:
         documents=document_store(),
         studies=study_store(),
         ledger=ledger(),
+        intake=intake(),
         clock=now,
+    )
+
+
+@cache
+def intake() -> IntakeService:
+    """Return what queues studies."""
+    from chalicelib.aws import table
+    from chalicelib.services.intake import IntakeService
+    from chalicelib.tenants.intake import DynamoIntake
+
+    return IntakeService(
+        sources=source_store(),
+        intake=DynamoIntake(table(settings().table), now),
+        jobs=job_store(),
+        queue=job_queue(),
+        ledger=ledger(),
+        clock=now,
+    )
+
+
+@cache
+def erasure() -> ErasureService:
+    """Return what erases studies."""
+    from chalicelib.aws import table
+    from chalicelib.services.erasure import ErasureService
+    from chalicelib.tenants.erasure import DynamoErasure
+
+    return ErasureService(
+        DynamoErasure(table(settings().table), now), document_store(), source_store()
     )
 
 
 @cache
 def predictor() -> Predictor:
     """Return the active pack; its weights are read on the first prediction."""
+    runtime()
     from chalicelib.inference.predictor import Predictor
 
     return Predictor(settings().model_dir, threads=settings().threads)
+
+
+@cache
+def runtime() -> None:
+    """Make importable what inference needs: the active tree on the mount, where there is one.
+
+    Raises ModelUnavailable when torch is neither there nor installed beside our code.
+    """
+    from importlib.util import find_spec
+
+    from chalicelib.runtime.loading import use_active_tree
+    from chalicelib.runtime.manifest import TreeRefused
+
+    try:
+        use_active_tree(settings().runtime_dir)
+    except TreeRefused as error:
+        raise ModelUnavailable("the runtime is damaged") from error
+    if find_spec("torch") is None:
+        raise ModelUnavailable("no runtime is installed")
+
+
+def runtime_sync(seconds_left: Callable[[], float]) -> Sync:
+    """Return what brings trees onto the mount, for one call of the function `efs_sync`."""
+    from chalicelib.aws import s3
+    from chalicelib.runtime.store import S3Source
+    from chalicelib.runtime.sync import Sync
+    from chalicelib.runtime.trees import Trees
+    from chalicelib.runtime.trial import Rehearsal
+
+    source = S3Source(s3(), settings().bucket)
+    # The last seconds are for noting down what came of it.
+    trial = Rehearsal([REHEARSAL], lambda: seconds_left() - 10)
+    return Sync(Trees(settings().runtime_dir), source, trial, seconds_left)
 
 
 @cache
@@ -127,3 +209,29 @@ def client_objects() -> ClientSessions:
     from chalicelib.aws import ClientSessions, sts
 
     return ClientSessions(sts(), settings().data_role, settings().bucket)
+
+
+@cache
+def source_store() -> SourceStore:
+    """Return the store of posted bytes."""
+    from chalicelib.delivery.sources import S3SourceStore
+
+    return S3SourceStore(client_objects(), settings().bucket, now)
+
+
+@cache
+def job_store() -> JobStore:
+    """Return the store of queued studies and their leases."""
+    from chalicelib.aws import table
+    from chalicelib.tenants.jobs import DynamoJobStore
+
+    return DynamoJobStore(table(settings().table), now)
+
+
+@cache
+def job_queue() -> JobQueue:
+    """Return the two queues of the workers."""
+    from chalicelib.aws import sqs
+    from chalicelib.delivery.queue import SqsJobQueue
+
+    return SqsJobQueue(sqs(), settings().queue_url, settings().bulk_queue_url)

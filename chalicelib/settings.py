@@ -36,12 +36,22 @@ class Settings(BaseModel):
         validation_alias="MODEL_DIR",
         description="Folder of the packs: an EFS mount on AWS, a plain folder elsewhere.",
     )
+    runtime_folder: Path | None = Field(
+        default=None,
+        validation_alias="RADGATE_RUNTIME_DIR",
+        description="Folder of the package trees; without it a hidden one beside the packs.",
+    )
     threads: int = Field(
         default=2,
         ge=1,
         validation_alias="RADGATE_THREADS",
         description="CPU threads of a forward pass; more than the function's vCPUs is slower.",
     )
+
+    @property
+    def runtime_dir(self) -> Path:
+        """Where the package trees lie: on the same mount as the packs, which has just one root."""
+        return self.runtime_folder or self.model_dir / ".runtime"
 
 
 @cache

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chalicelib.errors import ModelUnavailable
+from chalicelib.inference.imports import many_imports
 from chalicelib.inference.packs import active_pack, list_packs
 
 if TYPE_CHECKING:
@@ -137,10 +138,11 @@ class Predictor:
     def _load_active(self) -> _Serving:
         # Read here, since torch alone takes seconds to import from a cold file system: `warm`
         # must be able to answer while it comes.
-        import torch  # noqa: PLC0415
+        with many_imports():
+            import torch  # noqa: PLC0415
 
-        from chalicelib.inference.gate import ChestGate  # noqa: PLC0415
-        from chalicelib.inference.model import load  # noqa: PLC0415
+            from chalicelib.inference.gate import ChestGate  # noqa: PLC0415
+            from chalicelib.inference.model import load  # noqa: PLC0415
 
         torch.set_num_threads(self._threads)
         model = load(active_pack(self._model_dir))
