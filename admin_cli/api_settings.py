@@ -1,4 +1,8 @@
-"""Settings of the API and its stage that Chalice leaves as they are: name, throttle, access log."""
+"""Settings of the API and its stage that Chalice leaves as they are: name, throttle, access log.
+
+Compression, endpoint type and domain go through Chalice's configuration, binary types through its
+description of the API.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,6 @@ if TYPE_CHECKING:
     from admin_cli.foundation import Foundation
     from admin_cli.stage_settings import StageSettings
 
-BINARY_TYPE = "*/*"
 _ROLE_SECONDS = 60  # a new role is known to API Gateway after some seconds
 # One JSON line a request. It holds no key, but the key's id; the route and not the path, as paths
 # hold the ids of studies; and no address of the caller, which would be personal data.
@@ -72,8 +75,6 @@ def api_patches(
     # Metrics and alarms go by name, and Chalice names the APIs of all stages alike.
     if api.get("name") != (name := f"radgate-{stage}"):
         changes.append({"op": "replace", "path": "/name", "value": name})
-    if BINARY_TYPE not in api.get("binaryMediaTypes", []):
-        changes.append({"op": "add", "path": "/binaryMediaTypes/*~1*"})
     found = _present(client.get_stage(restApiId=rest_api_id, stageName=settings.api_stage))
     wanted = _wanted(settings, foundation)
     return changes, [

@@ -1,4 +1,4 @@
-"""One deploy from end to end: staged copy, real `chalice deploy`, gateway responses, record.
+"""One deploy from end to end: staged copy, real `chalice deploy`, what Chalice leaves out, record.
 
 Every step can be run again, and a run that was killed is repaired by the next: the digest that
 lets a later run skip the work is recorded last.
@@ -6,32 +6,38 @@ lets a later run skip the work is recorded last.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sysconfig
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import ClientError
 
+from admin_cli.api_settings import apply_api_settings
+from admin_cli.chalice_runner import (
+    forget_old_packages,
+    functions_of,
+    rest_api_of,
+    restore_memory,
+    run_chalice,
+)
 from admin_cli.console import CliError
 from admin_cli.deployment_record import Deployment, read_deployment, write_deployment
 from admin_cli.gateway import gateway_client
 from admin_cli.gateway_responses import apply_refusals
+from admin_cli.log_groups import keep_logs
+from admin_cli.mounting import mount
+from admin_cli.stage_settings import stage_settings
 from admin_cli.staging import MOUNT, stage_project
 
 if TYPE_CHECKING:
-    from mypy_boto3_apigateway import APIGatewayClient
+    from pathlib import Path
 
     from admin_cli.foundation import Foundation
+    from admin_cli.stage_settings import StageSettings
 
-API_STAGE = "v1"
-CHALICE_SECONDS = 900  # packaging downloads wheels on the first run
 _GONE = {"NotFoundException", "ResourceNotFoundException"}
 Tell = Callable[[str], None]
 
@@ -44,57 +50,73 @@ def deploy(
     `tell` receives progress. Raises CliError in one line; Chalice's output is in
     ``<home>/logs/chalice-<stage>.log``.
     """
-    build = home / "build" / stage
-    # Locally a plain folder stands for EFS.
-    model_dir = str(home / "models") if stage == "local" else MOUNT
-    digest = stage_project(stage, foundation, build, model_dir)
-    client = gateway_client()
+    target = Target(stage, stage_settings(stage), foundation, home)
+    digest = target.stage_project()
     record = read_deployment(foundation.TableName)
-    if not force and record is not None and _is_live(client, stage, record, digest):
+    if not force and record is not None and is_live(target, record, digest):
         tell("code, configuration and gateway are unchanged: nothing to deploy")
-        url = api_url(record.rest_api_id, foundation.region)
-        if url == record.api_url:
-            return record
-        return write_deployment(foundation.TableName, replace(record, api_url=url))
-    memory = build / ".chalice" / "deployed" / f"{stage}.json"
-    _remember(client, stage, memory, record)
-    _run_chalice(stage, build, home / "logs" / f"chalice-{stage}.log", tell)
-    rest_api_id = _rest_api_id(memory)
-    if rest_api_id is None:
-        raise CliError("chalice deploy made no REST API; has app.py a route?")
-    tell("writing the gateway's answers and deploying its stage again")
-    gateway_deployment = apply_refusals(client, rest_api_id, API_STAGE)
-    _forget_old_packages(build)
-    return write_deployment(
-        foundation.TableName,
-        Deployment(
-            rest_api_id=rest_api_id,
-            api_stage=API_STAGE,
-            api_url=api_url(rest_api_id, foundation.region),
-            deployed_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            digest=digest,
-            gateway_deployment=gateway_deployment,
-            chalice=memory.read_text(encoding="utf-8"),
-        ),
-    )
+        made = replace(record, api_url=target.api_url(record.rest_api_id))
+    else:
+        made = _deploy_code(target, tell, record, digest)
+    _complete(target, made, tell)
+    return made if made == record else write_deployment(foundation.TableName, made)
 
 
-def api_url(rest_api_id: str, region: str) -> str:
-    """Where the API answers, without a slash at the end."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL")
-    if endpoint:
-        return f"{endpoint}/restapis/{rest_api_id}/{API_STAGE}/_user_request_"
-    suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-    return f"https://{rest_api_id}.execute-api.{region}.{suffix}/{API_STAGE}"
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is deployed to: a stage, and the folder of the copy that is deployed."""
+
+    stage: str
+    settings: StageSettings
+    foundation: Foundation
+    home: Path
+
+    @property
+    def build(self) -> Path:
+        """Where the deployable copy lies."""
+        return self.home / "build" / self.stage
+
+    @property
+    def memory(self) -> Path:
+        """Chalice's memory of what it made."""
+        return self.build / ".chalice" / "deployed" / f"{self.stage}.json"
+
+    @property
+    def log(self) -> Path:
+        """All that Chalice said last."""
+        return self.home / "logs" / f"chalice-{self.stage}.log"
+
+    def stage_project(self) -> str:
+        """Make the deployable copy; return the SHA-256 of what is in it."""
+        # Locally a plain folder stands for EFS.
+        model_dir = str(self.home / "models") if self.stage == "local" else MOUNT
+        return stage_project(self.stage, self.foundation, self.build, model_dir)
+
+    def api_url(self, rest_api_id: str) -> str:
+        """Where clients find the API, without a slash at the end."""
+        domain = self.settings.domain
+        return domain.url if domain else self.direct_url(rest_api_id)
+
+    def direct_url(self, rest_api_id: str) -> str:
+        """Where the API answers even while its domain does not lead to it yet."""
+        api_stage, region = self.settings.api_stage, self.foundation.region
+        endpoint = os.environ.get("AWS_ENDPOINT_URL")
+        if endpoint:
+            return f"{endpoint}/restapis/{rest_api_id}/{api_stage}/_user_request_"
+        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+        return f"https://{rest_api_id}.execute-api.{region}.{suffix}/{api_stage}"
 
 
-def _is_live(client: APIGatewayClient, stage: str, record: Deployment, digest: str) -> bool:
+def is_live(target: Target, record: Deployment, digest: str) -> bool:
     """Whether this very code is deployed and its gateway responses are the ones in force."""
-    if record.digest != digest:
+    if record.digest != digest or record.api_stage != target.settings.api_stage:
         return False
+    client = gateway_client()
+    functions = {f"radgate-{target.stage}", *functions_of(record.chalice).values()}
     try:
         live = client.get_stage(restApiId=record.rest_api_id, stageName=record.api_stage)
-        boto3.client("lambda").get_function(FunctionName=f"radgate-{stage}")
+        for function in sorted(functions):
+            boto3.client("lambda").get_function_configuration(FunctionName=function)
     except ClientError as error:
         if error.response["Error"]["Code"] in _GONE:
             return False
@@ -102,92 +124,35 @@ def _is_live(client: APIGatewayClient, stage: str, record: Deployment, digest: s
     return live["deploymentId"] == record.gateway_deployment
 
 
-def _remember(
-    client: APIGatewayClient, stage: str, memory: Path, record: Deployment | None
-) -> None:
-    """Give Chalice its memory back, so that it updates the API instead of making a second one.
-
-    Chalice writes the file at the very end of a deploy and on one machine only. It is lost when
-    a first deploy is killed half way and missing on a second operator's machine. The record in
-    the table knows better; without one, the API is found by the function that it calls.
-    """
-    known = record.rest_api_id if record else _find_api(client, stage)
-    if known is None or known == _rest_api_id(memory):
-        return
-    api = {"name": "rest_api", "resource_type": "rest_api", "rest_api_id": known}
-    document = {"resources": [api], "schema_version": "2.0", "backend": "api"}
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    memory.write_text(record.chalice if record else json.dumps(document), encoding="utf-8")
-
-
-def _find_api(client: APIGatewayClient, stage: str) -> str | None:
-    """The REST API whose methods call the function of `stage`; all stages share one API name."""
-    target = f":function:radgate-{stage}/"
-    for page in client.get_paginator("get_rest_apis").paginate():
-        for api in page["items"]:
-            if api.get("name") != "radgate":
-                continue
-            resources = client.get_resources(restApiId=api["id"], limit=500, embed=["methods"])
-            if target in json.dumps(resources["items"], default=str):
-                return api["id"]
-    return None
+def _deploy_code(target: Target, tell: Tell, record: Deployment | None, digest: str) -> Deployment:
+    client = gateway_client()
+    restore_memory(client, target.stage, target.memory, record.chalice if record else None)
+    command = ["deploy", "--stage", target.stage, "--connection-timeout", "120"]
+    run_chalice(command, target.build, target.log, tell)
+    remembered = target.memory.read_text(encoding="utf-8")
+    rest_api_id = rest_api_of(remembered)
+    if rest_api_id is None:
+        raise CliError("chalice deploy made no REST API; has app.py a route?")
+    tell("writing the gateway's answers and deploying its stage again")
+    gateway_deployment = apply_refusals(client, rest_api_id, target.settings.api_stage)
+    forget_old_packages(target.build)
+    return Deployment(
+        rest_api_id=rest_api_id,
+        api_stage=target.settings.api_stage,
+        api_url=target.api_url(rest_api_id),
+        deployed_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        digest=digest,
+        gateway_deployment=gateway_deployment,
+        chalice=remembered,
+    )
 
 
-def _rest_api_id(memory: Path) -> str | None:
-    try:
-        resources = json.loads(memory.read_text(encoding="utf-8"))["resources"]
-    except (FileNotFoundError, ValueError, KeyError):
-        return None
-    for resource in resources:
-        if resource.get("resource_type") == "rest_api":
-            return str(resource["rest_api_id"])
-    return None
-
-
-def _run_chalice(stage: str, build: Path, log: Path, tell: Tell) -> None:
-    """Run the unmodified `chalice deploy` in `build`; steps go to `tell`, everything to `log`."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    chalice = Path(sysconfig.get_path("scripts")) / "chalice"
-    lines: list[str] = []
-    with (
-        log.open("w", encoding="utf-8") as output,
-        subprocess.Popen(  # noqa: S603 - the environment's own chalice, no shell
-            [str(chalice), "deploy", "--stage", stage, "--connection-timeout", "120"],
-            cwd=build,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        ) as process,
-    ):
-        try:
-            for line in process.stdout or ():
-                output.write(line)
-                if text := line.strip():
-                    lines.append(text)
-                    if text.startswith(("Creating", "Updating", "Deleting")):
-                        tell(f"chalice: {text.rstrip('.')}")
-            code = process.wait(CHALICE_SECONDS)
-        except BaseException:
-            process.terminate()  # Popen's exit then waits for it
-            raise
-    if code != 0:
-        reason = next((text for text in reversed(lines) if "rror" in text), lines[-1:] or "")
-        raise CliError(f"chalice deploy failed: {reason} (all of its output: {log})")
-
-
-def _forget_old_packages(build: Path) -> None:
-    """Keep the newest zip of Chalice's cache: each change of code leaves one of 11 MB behind."""
-    zips = sorted((build / ".chalice" / "deployments").glob("*.zip"), key=_modified)
-    for old in zips[:-1]:
-        old.unlink(missing_ok=True)
-
-
-def _modified(path: Path) -> float:
-    return path.stat().st_mtime
-
-
-def _environment() -> dict[str, Any]:
-    # PYTHONPATH would let the checkout shadow the staged copy that Chalice imports.
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+def _complete(target: Target, made: Deployment, tell: Tell) -> None:
+    """Do what Chalice does not do, wherever it is not done."""
+    functions = functions_of(made.chalice)
+    settings, foundation = target.settings, target.foundation
+    keep_logs(boto3.client("logs"), functions.values(), settings.log_days, foundation.KeyArn, tell)
+    mount(boto3.client("lambda"), functions, foundation, tell)
+    client = gateway_client()
+    if apply_api_settings(client, made.rest_api_id, target.stage, settings, foundation):
+        tell("settings of the API and its stage")

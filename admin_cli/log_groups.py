@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_logs.type_defs import LogGroupTypeDef
 
 
 def keep_logs(
@@ -35,18 +36,21 @@ def keep_logs(
         )
         if there is None:
             tell(f"log group {name}")
-            _create(client, name)
-            there = {}
+            there = _create(client, name, key_arn)
         if there.get("retentionInDays") != days:
             client.put_retention_policy(logGroupName=name, retentionInDays=days)
         if key_arn and there.get("kmsKeyId") != key_arn:
             client.associate_kms_key(logGroupName=name, kmsKeyId=key_arn)
 
 
-def _create(client: CloudWatchLogsClient, name: str) -> None:
+def _create(client: CloudWatchLogsClient, name: str, key_arn: str) -> LogGroupTypeDef:
     try:
-        client.create_log_group(logGroupName=name)
+        if key_arn:
+            client.create_log_group(logGroupName=name, kmsKeyId=key_arn)
+        else:
+            client.create_log_group(logGroupName=name)
     except ClientError as error:
-        # The function wrote its first line in between.
         if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
             raise
+        return {}  # the function wrote its first line in between
+    return {"kmsKeyId": key_arn}

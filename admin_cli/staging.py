@@ -14,10 +14,12 @@ import shutil
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from admin_cli.console import CliError
 from admin_cli.lambda_packages import lambda_packages
+from admin_cli.stage_config import configure, permit
+from admin_cli.stage_settings import stage_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,9 +53,18 @@ def stage_project(stage: str, foundation: Foundation, build: Path, model_dir: st
     values = deploy_values(foundation, model_dir)
     for old in chalice.glob("policy-*.json"):
         old.unlink()
-    for name in ("config.json", *policies(PROJECT, stage)):
-        (chalice / name).write_text(resolve(PROJECT / ".chalice" / name, values), encoding="utf-8")
+    names, settings = policies(PROJECT, stage), stage_settings(stage)
+    config = json.loads(resolve(PROJECT / ".chalice" / "config.json", values))
+    _write(chalice / "config.json", configure(config, stage, settings, foundation))
+    for name in names:
+        policy = json.loads(resolve(PROJECT / ".chalice" / name, values))
+        function = name.removeprefix(f"policy-{stage}-").removesuffix(".json")
+        _write(chalice / name, permit(policy, stage, function, settings, foundation))
     return _digest(build, stage, packages.name)
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    path.write_text(json.dumps(document, indent=2), encoding="utf-8")
 
 
 def policies(project: Path, stage: str) -> list[str]:
