@@ -37,13 +37,15 @@ _GONE = 410
 class Network:
     """How the world is reached.
 
-    `loopback`: whether a webhook may lead to this very machine, over plain HTTP too. `trust`:
-    makes what verifies servers. `answer_seconds`: from the connection to the last byte that we
-    read, however slowly they drip.
+    `loopback`: whether a webhook may lead to this very machine, over plain HTTP too. `connect`:
+    from an address and a port, and seconds, to a socket; asks no DNS, for it is given addresses.
+    `trust`: makes what verifies servers. `answer_seconds`: from the connection to the last byte
+    that we read, however slowly they drip.
     """
 
     loopback: bool = False
     resolve: Resolver = system_resolver
+    connect: Callable[[tuple[str, int], float], socket.socket] = socket.create_connection
     trust: Callable[[], ssl.SSLContext] = ssl.create_default_context
     answer_seconds: float = 10.0
 
@@ -96,9 +98,11 @@ class WebhookCourier:
         connection = HTTPConnection(target.host, target.port)
         connection.sock = sock = self._connect(target, reachable)
         try:
-            with _time_limit(sock, self._network.answer_seconds):
+            with _time_limit(sock, self._network.answer_seconds) as over:
                 connection.request("POST", target.path, body=body, headers=headers)
                 answer = connection.getresponse()
+                if over.is_set():  # what was cut off can look like an answer
+                    raise TimeoutError
                 with suppress(OSError, HTTPException):
                     answer.read(_BODY_BYTES)
                 return answer.status
@@ -113,7 +117,7 @@ class WebhookCourier:
         return self._open(target, reachable[-1])
 
     def _open(self, target: Target, address: str) -> socket.socket:
-        sock = socket.create_connection((address, target.port), CONNECT_SECONDS)
+        sock = self._network.connect((address, target.port), CONNECT_SECONDS)
         if not target.secure:
             return sock
         try:
@@ -135,10 +139,11 @@ def event_body(delivery: Delivery) -> bytes:
 
 
 @contextmanager
-def _time_limit(sock: socket.socket, seconds: float) -> Iterator[None]:
-    """Let the block wait for the other side so long in all. Raises TimeoutError after that.
+def _time_limit(sock: socket.socket, seconds: float) -> Iterator[threading.Event]:
+    """Let the block wait for the other side so long in all; yields what is set once that is over.
 
-    A socket's own time limit is not enough: it begins anew with every byte that arrives.
+    Then reading ends. An error of the block is a TimeoutError from then on. A socket's own time
+    limit is not enough: it begins anew with every byte that arrives.
     """
     sock.settimeout(seconds)
     over = threading.Event()
@@ -152,7 +157,7 @@ def _time_limit(sock: socket.socket, seconds: float) -> Iterator[None]:
     timer = threading.Timer(seconds, end)
     timer.start()
     try:
-        yield
+        yield over
     except (OSError, HTTPException) as error:
         if over.is_set():
             raise TimeoutError from error
@@ -169,7 +174,7 @@ def _reason(error: Exception) -> str:
             return "The server did not answer in time."
         case ssl.SSLError():
             return "The server and we could not agree on TLS."
-        case HTTPException():
-            return "The server's answer is not HTTP."
-        case _:
+        case OSError():
             return "The connection to the server failed."
+        case _:
+            return "The server's answer is not HTTP."
