@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         UploadForm,
         Usage,
     )
+
+Unit = Literal["Count", "Milliseconds", "Seconds"]
 
 
 class Clock(Protocol):
@@ -270,6 +272,35 @@ class Erasure(Protocol):
 
     def end(self, job: Job) -> None:
         """Drop the job, unless a worker may still be at the study: then the sweeper comes again."""
+
+
+class RetentionStore(Protocol):
+    """Finds the studies whose time is over. Every method raises StorageUnavailable."""
+
+    def turn(self, at_most: int) -> tuple[Client, ...]:
+        """Return the clients whose turn it is, by id; after the last one it is the first one's."""
+
+    def note_turn(self, client_id: str) -> None:
+        """Note that this client has had its turn, so that the next run goes on behind it."""
+
+    def old(self, client_id: str, before: datetime, at_most: int) -> tuple[str, ...]:
+        """Return the ids of studies made before `before`, oldest first, but for those noted."""
+
+    def note_erased(self, client_id: str, study_id: str) -> None:
+        """Note that this study, and every older one of the client, was erased."""
+
+
+class Monitor(Protocol):
+    """Tells the operator what happens, never what is in an image. No method raises."""
+
+    def note(self, event: str, **facts: str | float | None) -> None:
+        """Write a line of the log."""
+
+    def measure(self, metric: str, value: float, unit: Unit, **dimensions: str) -> None:
+        """Add a value to a metric."""
+
+    def defect(self, event: str, error: Exception, **facts: str | float | None) -> None:
+        """Write where and of what kind an error is that is ours; never its text."""
 
 
 class JobQueue(Protocol):

@@ -36,6 +36,10 @@ class FakeDirectory(Directory):
     def client(self, client_id: str) -> Client | None:
         return self._clients.get(client_id)
 
+    def clients(self) -> tuple[Client, ...]:
+        """Return all clients by id."""
+        return tuple(self._clients[one] for one in sorted(self._clients))
+
     def keys(self, client_id: str) -> tuple[ApiKey, ...]:
         own = (key for key in self._keys.values() if key.client_id == client_id)
         return tuple(sorted(own, key=lambda key: key.id))
@@ -95,6 +99,10 @@ class FakeStudyStore(StudyStore):
             if caller.key.mode == "live":
                 self._ledger.meter(caller.client, study.created_at)
             own[study.id] = study.model_copy(update={"report": None, "heatmaps": ()})
+
+    def remove(self, client_id: str, study_id: str) -> None:
+        """Forget a study, as the deletion of its client does."""
+        del self._studies[client_id][study_id]
 
     def place(self, client_id: str, study: Study) -> None:
         """Store a study as it is, in the place of one that may be there."""

@@ -1,0 +1,215 @@
+"""The worker: a batch of messages in, each study brought to its end or given back to the queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from chalicelib.domain import MAX_ATTEMPTS, Study, StudyStatus
+from chalicelib.errors import (
+    ClientSuspended,
+    NotFound,
+    RequestRefused,
+    ServiceUnavailable,
+)
+from chalicelib.services.ending import is_ours
+from chalicelib.services.reading import pass_gate, succeeded, written
+from chalicelib.services.timing import Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from chalicelib.domain import Client, Job, Message, Prediction, Quality, Radiograph
+    from chalicelib.ports import (
+        Classifier,
+        Clock,
+        Decoder,
+        Directory,
+        Gate,
+        JobStore,
+        Monitor,
+        ReportWriter,
+        SourceStore,
+    )
+    from chalicelib.services.ending import Endings
+
+# What a batch may hold of decoded pixels, in bytes, before it is answered. One image more is
+# being decoded meanwhile, of at most 150 MB; the function has 3 GB, of which torch takes one.
+MAX_PIXEL_BYTES = 150_000_000
+# The first failure is tried again after so long, each further one after four times as long.
+RETRY = timedelta(seconds=15)
+AT_ONCE = timedelta()
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A study that this worker has begun, whose image is one that we answer."""
+
+    number: int
+    job: Job
+    client: Client
+    radiograph: Radiograph
+    quality: Quality
+
+
+@dataclass
+class _Batch:
+    """What becomes of each message; `wave`: the opened studies that wait for the forward pass."""
+
+    again: list[timedelta | None]
+    wave: list[_Opened] = field(default_factory=list)
+
+    def held(self) -> int:
+        """Return the bytes of pixels in the wave."""
+        return sum(len(one.radiograph.pixels) for one in self.wave)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerService:
+    """Works on queued studies. `stopwatch` makes one for each batch."""
+
+    jobs: JobStore
+    directory: Directory
+    sources: SourceStore
+    decoder: Decoder
+    gate: Gate
+    classifier: Classifier
+    writer: ReportWriter
+    endings: Endings
+    monitor: Monitor
+    clock: Clock
+    max_pixel_bytes: int = MAX_PIXEL_BYTES
+    stopwatch: Callable[[], Stopwatch] = Stopwatch
+
+    def work(self, messages: Sequence[Message]) -> tuple[timedelta | None, ...]:
+        """Bring each message's study to its end; return after how long it is to come again.
+
+        None: the message has done its work. Whatever one image does, the others are unharmed.
+        """
+        batch, watch = _Batch([None] * len(messages)), self.stopwatch()
+        for number, message in enumerate(messages):
+            try:
+                job = self.jobs.begin(message.client_id, message.study_id)
+                if job is None:
+                    batch.again[number] = self._leave(message)
+                    continue
+            except Exception as error:  # noqa: BLE001 - it is reported, and others go on
+                self.monitor.defect("begin", error, study_id=message.study_id)
+                batch.again[number] = RETRY
+                continue
+            self._take(batch, number, job, watch)
+        self._answer(batch, watch)
+        for stage, milliseconds in watch.milliseconds().items():
+            self.monitor.measure("BatchStage", milliseconds, "Milliseconds", stage=stage)
+        return tuple(batch.again)
+
+    def _leave(self, message: Message) -> timedelta | None:
+        """Clear up behind a study that is not to be begun; its message goes or is a dead letter."""
+        ended = self.endings.clear_up(message.client_id, message.study_id)
+        return AT_ONCE if ended is not None and is_ours(ended.study) else None
+
+    def _take(self, batch: _Batch, number: int, job: Job, watch: Stopwatch) -> None:
+        if job.attempt == 1:
+            waited = (self.clock() - job.created_at).total_seconds()
+            self.monitor.measure("QueueAge", waited, "Seconds")
+        else:
+            # It may be what took the process with it. Nobody else's study is in hand meanwhile.
+            self._answer(batch, watch)
+        try:
+            if job.attempt > MAX_ATTEMPTS:  # each attempt took the process with it
+                batch.again[number] = AT_ONCE
+                self.endings.fail(job, None)
+                return
+            opened = self._open(number, job, watch)
+        except Exception as error:  # noqa: BLE001 - it is reported, and others go on
+            batch.again[number] = self._failed(job, error)
+            return
+        if opened is None:
+            return
+        if batch.held() + len(opened.radiograph.pixels) > self.max_pixel_bytes:
+            self._answer(batch, watch)
+        batch.wave.append(opened)
+        if job.attempt > 1:
+            self._answer(batch, watch)
+
+    def _open(self, number: int, job: Job, watch: Stopwatch) -> _Opened | None:
+        """Fetch, decode and judge an image. None when that has ended the study."""
+        client = self.directory.client(job.client_id)
+        if client is None or client.deleting_at is not None or client.status == "suspended":
+            # Nothing is computed for who may not call. It costs nothing and can be sent again.
+            self.endings.fail(job, ClientSuspended("Access is paused for this client."))
+            return None
+        try:
+            with watch.lap("fetch"):
+                body = self._fetch(job)
+            with watch.lap("decode"):
+                radiograph = self.decoder.decode(body)
+            with watch.lap("gate"):
+                quality = pass_gate(self.gate, client, radiograph)
+        except RequestRefused as refused:
+            self.endings.fail(job, refused)
+            return None
+        return _Opened(number, job, client, radiograph, quality)
+
+    def _fetch(self, job: Job) -> bytes:
+        try:
+            return self.sources.get(job.object_name)
+        except NotFound as error:
+            raise LostImageError from error
+
+    def _answer(self, batch: _Batch, watch: Stopwatch) -> None:
+        """Answer the wave in one forward pass and end its studies, each on its own."""
+        wave, batch.wave = batch.wave, []
+        for opened, prediction in zip(wave, self._predict(wave, watch), strict=True):
+            if isinstance(prediction, Exception):
+                batch.again[opened.number] = self._failed(opened.job, prediction)
+                continue
+            try:
+                self._end(opened, prediction, watch)
+            except Exception as error:  # noqa: BLE001 - it is reported, and others go on
+                batch.again[opened.number] = self._failed(opened.job, error)
+
+    def _predict(self, wave: list[_Opened], watch: Stopwatch) -> list[Prediction | Exception]:
+        if not wave:
+            return []
+        with watch.lap("predict"):
+            try:
+                return list(self.classifier.predict_many([one.radiograph for one in wave]))
+            except Exception as error:  # noqa: BLE001 - whose fault it is, each alone will show
+                if len(wave) == 1:
+                    return [error]
+            return [answer for one in wave for answer in self._predict([one], Stopwatch())]
+
+    def _end(self, opened: _Opened, prediction: Prediction, watch: Stopwatch) -> None:
+        job = opened.job
+        begun = Study(
+            id=job.study_id,
+            status=StudyStatus.RUNNING,
+            created_at=job.created_at,
+            mode=job.mode,
+        )
+        radiograph = opened.radiograph
+        study = succeeded(begun, radiograph, opened.quality, prediction, self.clock())
+        with watch.lap("report"):
+            files = written(self.writer, study, radiograph, prediction)
+        with watch.lap("store"):
+            self.endings.succeed(opened.client, job, study, files)
+
+    def _failed(self, job: Job, error: Exception) -> timedelta:
+        """Give a study back to the queue after a failure of ours, or end it after the last."""
+        facts = {"study_id": job.study_id, "client": job.client_id, "request_id": job.request_id}
+        self.monitor.defect("attempt", error, **facts, attempt=job.attempt)
+        last = job.attempt >= MAX_ATTEMPTS
+        try:
+            if last or isinstance(error, LostImageError):
+                self.endings.fail(job, error if isinstance(error, ServiceUnavailable) else None)
+            else:
+                self.jobs.release(job)
+        except Exception as again:  # noqa: BLE001 - the sweeper finds it when its lease is over
+            self.monitor.defect("giving up", again, **facts)
+        return AT_ONCE if last else RETRY * 4 ** (job.attempt - 1)
+
+
+class LostImageError(Exception):
+    """The bytes of a queued study are not there any more: no further attempt can help."""
