@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sesv2 import SESV2Client
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sts import STSClient
 
@@ -55,6 +56,12 @@ def s3() -> S3Client:
 def sqs() -> SQSClient:
     """Return the SQS client; makes no call."""
     return _session().client("sqs", config=_REQUEST_PATH)
+
+
+@cache
+def ses() -> SESV2Client:
+    """Return the SES client; makes no call."""
+    return _session().client("sesv2", config=_REQUEST_PATH)
 
 
 @cache

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from chalicelib.aws import ClientSessions
     from chalicelib.inference.predictor import Predictor
     from chalicelib.ports import (
+        DeliveryStore,
         Directory,
         DocumentStore,
         JobQueue,
         JobStore,
         Ledger,
+        Outbox,
         SourceStore,
         StudyStore,
     )
@@ -235,3 +237,49 @@ def job_queue() -> JobQueue:
     from chalicelib.delivery.queue import SqsJobQueue
 
     return SqsJobQueue(sqs(), settings().queue_url, settings().bulk_queue_url)
+
+
+@cache
+def delivering() -> DeliveryService:
+    """Return what mails and calls webhooks."""
+    from chalicelib.aws import ses, table
+    from chalicelib.delivery.mail import MailCourier
+    from chalicelib.delivery.webhook import Network, WebhookCourier
+    from chalicelib.services.delivering import DeliveryService
+    from chalicelib.tenants.deployment import DeploymentReader
+    from chalicelib.tenants.webhooks import DynamoSecretStore
+
+    known = settings()
+    ours = table(known.table)
+    network = Network(loopback=known.webhook_loopback)
+    deployment = DeploymentReader(ours)
+    return DeliveryService(
+        store=delivery_store(),
+        directory=directory(),
+        outbox=outbox(),
+        couriers={
+            "mail": MailCourier(
+                ses, known.mail_from, deployment.api_url, known.mail_configuration_set
+            ),
+            "webhook": WebhookCourier(DynamoSecretStore(ours), now, network),
+        },
+        clock=now,
+    )
+
+
+@cache
+def delivery_store() -> DeliveryStore:
+    """Return the store of deliveries."""
+    from chalicelib.aws import table
+    from chalicelib.tenants.deliveries import DynamoDeliveryStore
+
+    return DynamoDeliveryStore(table(settings().table))
+
+
+@cache
+def outbox() -> Outbox:
+    """Return the queue of deliveries."""
+    from chalicelib.aws import sqs
+    from chalicelib.delivery.outbox import SqsOutbox
+
+    return SqsOutbox(sqs(), settings().delivery_queue_url, now)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -26,6 +27,21 @@ class Settings(BaseModel):
     )
     delivery_queue_url: str = Field(
         validation_alias="RADGATE_DELIVERY_QUEUE_URL", description="Mails and webhooks to send."
+    )
+    mail_from: str = Field(
+        default="",
+        validation_alias="RADGATE_MAIL_FROM",
+        description="Address that mail comes from, of a domain that SES has verified; empty: none.",
+    )
+    mail_configuration_set: str = Field(
+        default="",
+        validation_alias="RADGATE_MAIL_CONFIGURATION_SET",
+        description="SES's configuration set, by which it counts bounces; empty: the domain's own.",
+    )
+    webhook_loopback: bool = Field(
+        default=False,
+        validation_alias="RADGATE_WEBHOOK_LOOPBACK",
+        description="Whether webhooks may lead to this very machine; only on stage local.",
     )
     data_role: str = Field(
         validation_alias="RADGATE_DATA_ROLE",
@@ -47,6 +63,12 @@ class Settings(BaseModel):
         validation_alias="RADGATE_THREADS",
         description="CPU threads of a forward pass; more than the function's vCPUs is slower.",
     )
+
+    @model_validator(mode="after")
+    def _loopback_is_local(self) -> Self:
+        if self.webhook_loopback and self.stage != "local":
+            raise ValueError("RADGATE_WEBHOOK_LOOPBACK is for stage local alone")
+        return self
 
     @property
     def runtime_dir(self) -> Path:
