@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from chalicelib.runtime.sync import Sync
     from chalicelib.services.account import AccountService
     from chalicelib.services.analysis import AnalysisService
+    from chalicelib.services.delivering import DeliveryService
     from chalicelib.services.erasure import ErasureService
     from chalicelib.services.identity import IdentityService
     from chalicelib.services.intake import IntakeService
