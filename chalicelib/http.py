@@ -6,46 +6,33 @@ import functools
 import sys
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from aws_lambda_powertools import Logger
 from chalice.app import Chalice, Response
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel
 
-from chalicelib import bootstrap, errors
+from chalicelib import bootstrap, errors, inputs
 from chalicelib.domain import ModelRef, StudyStatus
 from chalicelib.problems import Problem, defect_problem, problem_of
-from chalicelib.services.timing import Stopwatch
+from chalicelib.services.analysis import GATEWAY_SECONDS
+from chalicelib.services.timing import Deadline, Stopwatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chalice.app import Request
 
-    from chalicelib.domain import Caller, Scope, Usage
+    from chalicelib.domain import Caller, Idempotency, Scope, Study, Usage
+    from chalicelib.inputs import Model
 
 # A Lambda function takes 6 MB a call; base64 leaves 4.5 MB of it for an image.
 MAX_BODY_BYTES = 4_500_000
 # The declared type is a hint, the bytes decide: no route refuses a content type.
 ANY_TYPE = ["*/*"]
 
-Model = TypeVar("Model", bound=BaseModel)
 Headers = dict[str, str | list[str]]
 logger = Logger(service="radgate")
-
-
-class PageQuery(BaseModel):
-    """What `GET /studies` may be asked."""
-
-    limit: int = Field(default=20, ge=1, le=100)
-    cursor: str | None = None
-    status: StudyStatus | None = None
-
-
-class ReportQuery(BaseModel):
-    """What `GET /studies/{id}/report` may be asked."""
-
-    format: Literal["pdf"] = "pdf"
 
 
 class Health(BaseModel):
@@ -113,16 +100,46 @@ class Call:
 
     def query(self, model: type[Model]) -> Model:
         """Return the query parameters as `model`. Raises InvalidRequest."""
-        try:
-            return model.model_validate(dict(self.request.query_params or {}))
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(str(part) for part in first["loc"])
-            raise errors.InvalidRequest(f"Parameter {name!r}: {first['msg']}.") from None
+        return inputs.query_of(self.request.query_params or {}, model)
+
+    def document(self, model: type[Model]) -> Model:
+        """Return the JSON body as `model`. Raises PayloadTooLarge, InvalidRequest."""
+        return inputs.document_of(self.body(), model)
+
+    def posted(self) -> bytes | inputs.UploadReference:
+        """Return the posted image or which upload holds it. Raises as `document` does."""
+        return inputs.posted(self.body(), self.request.headers.get("content-type", ""))
+
+    def idempotency(self, content: bytes | inputs.UploadReference) -> Idempotency | None:
+        """Return the client's own word for this request, if it sent one. Raises InvalidRequest."""
+        header = self.request.headers.get("idempotency-key")
+        route = f"{self.request.method} {self.request.path}"
+        return inputs.idempotency_of(header, route, content)
+
+    def deadline(self) -> Deadline:
+        """Return when API Gateway gives up; its clock began before this function woke up."""
+        began = self.request.context.get("requestTimeEpoch")  # milliseconds
+        age = bootstrap.now().timestamp() - began / 1000 if isinstance(began, int) else 0.0
+        return Deadline(GATEWAY_SECONDS - max(0.0, age))
 
     def answer(self, value: BaseModel, status: int = 200) -> Response:
         """Return `value` as JSON."""
         return self._response(value.model_dump_json(), "application/json", status, {})
+
+    def study(self, study: Study) -> Response:
+        """Return a study with its result, or 202 for one that was queued instead."""
+        return self.accepted(study) if study.status is StudyStatus.QUEUED else self.answer(study)
+
+    def accepted(self, study: Study) -> Response:
+        """Return 202 with a study that waits, or waited, in the queue, and where to look for it."""
+        # Relative, since only the client knows what stands before the route: a stage, the base
+        # path of a domain of the operator's own, or the long path of the local AWS.
+        where: Headers = {"Location": f"studies/{study.id}"}
+        return self._response(study.model_dump_json(), "application/json", 202, where)
+
+    def nothing(self) -> Response:
+        """Return 204."""
+        return self._response("", "application/json", 204, {})
 
     def problem(self, problem: Problem) -> Response:
         """Return an error in the shape of RFC 9457."""

@@ -1,23 +1,20 @@
-"""The main job: a radiograph in, a study with findings and a report out."""
+"""The main job: a radiograph in, a study with findings and a report out, or one in the queue."""
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.domain import (
-    REPORT_NAME,
-    Study,
-    StudyStatus,
-    heatmap_name,
-    leading_label,
-    new_id,
-)
-from chalicelib.errors import NotAChestXray, QuotaExceeded
+from chalicelib.domain import Study, StudyStatus, new_id
+from chalicelib.errors import QuotaExceeded
 from chalicelib.services.links import with_links
+from chalicelib.services.quota import refuse_without_units
+from chalicelib.services.reading import pass_gate, succeeded, written
 
 if TYPE_CHECKING:
-    from chalicelib.domain import Caller, Prediction, Quality, Radiograph
+    from chalicelib.domain import Caller, Radiograph
     from chalicelib.ports import (
         Classifier,
         Clock,
@@ -28,12 +25,23 @@ if TYPE_CHECKING:
         ReportWriter,
         StudyStore,
     )
-    from chalicelib.services.timing import Stopwatch
+    from chalicelib.services.intake import IntakeService
+    from chalicelib.services.timing import Deadline, Stopwatch
+
+# API Gateway gives up on a function after so many seconds, counted from when it took the request.
+GATEWAY_SECONDS = 29.0
+# What the rest of an answer may take once the image is decoded. Warm, gate, prediction, report and
+# storing take 0.1 s (docs/figures.md), and a busy machine ten times that. The transaction waits up
+# to 5 s where a client's studies meet at its counter: that is so for a queued study as well.
+AFTER_DECODING = 6.0
+# Decoding comes on top once the pack is loaded. The slowest real file takes 0.5 s; an image of all
+# the pixels that we take, some seconds.
+AFTER_LOADING = AFTER_DECODING + 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class AnalysisService:
-    """Analyses an image while the client waits."""
+    """Analyses an image while the client waits, or queues it when that would take too long."""
 
     decoder: Decoder
     gate: Gate
@@ -42,68 +50,69 @@ class AnalysisService:
     documents: DocumentStore
     studies: StudyStore
     ledger: Ledger
+    intake: IntakeService
     clock: Clock
 
-    def analyse(self, caller: Caller, body: bytes, stopwatch: Stopwatch) -> Study:
-        """Return the stored study with fresh links to its report and heatmaps.
+    def analyse(
+        self,
+        caller: Caller,
+        body: bytes,
+        stopwatch: Stopwatch,
+        deadline: Deadline,
+        request_id: str = "",
+    ) -> Study:
+        """Return the stored study with fresh links, or a queued one when time runs short.
 
+        Short it is when the pack is not loaded, or the image not decoded, while enough is left of
+        `deadline`. Once a prediction was made nothing is queued any more, so none is made twice.
         The laps `decode`, `gate`, `predict`, `report` and `store` go to `stopwatch`.
         Raises what the ports raise, NotAChestXray, or QuotaExceeded; in each of these cases
         no study is kept and nothing is metered.
         """
         created_at = self.clock()
-        self._refuse_without_units(caller)
-        with stopwatch.lap("decode"):
-            radiograph = self.decoder.decode(body)
+        refuse_without_units(self.ledger, caller, self.clock)
+        radiograph = None
+        if self.classifier.warm(max(0.0, deadline.left() - AFTER_LOADING)):
+            with stopwatch.lap("decode"):
+                radiograph = self._decode(body, deadline.left() - AFTER_DECODING)
+        if radiograph is None or deadline.left() < AFTER_DECODING:
+            with stopwatch.lap("store"):
+                return self.intake.enqueue(caller, body, request_id=request_id)
         with stopwatch.lap("gate"):
-            quality = self._pass_gate(caller, radiograph)
+            quality = pass_gate(self.gate, caller.client, radiograph)
         with stopwatch.lap("predict"):
             prediction = self.classifier.predict(radiograph)
-        study = Study(
+        begun = Study(
             id=new_id("st"),
-            status=StudyStatus.SUCCEEDED,
+            status=StudyStatus.RUNNING,
             created_at=created_at,
-            completed_at=self.clock(),
-            label=leading_label(prediction.findings),
-            findings=prediction.findings,
-            model=prediction.model,
-            image=radiograph.info,
-            quality=quality,
             mode=caller.key.mode,
         )
+        study = succeeded(begun, radiograph, quality, prediction, self.clock())
         with stopwatch.lap("report"):
-            files = self._write(study, radiograph, prediction)
+            files = written(self.writer, study, radiograph, prediction)
         with stopwatch.lap("store"):
             self._store(caller, study, files)
             return with_links(study, self.documents, caller.client.id)
 
-    def _write(
-        self, study: Study, radiograph: Radiograph, prediction: Prediction
-    ) -> dict[str, bytes]:
-        """Return the study's documents by name."""
-        facts, heatmaps = prediction.facts, prediction.heatmaps
-        return {
-            REPORT_NAME: self.writer.write(study, radiograph, heatmaps, facts),
-            **{heatmap_name(one.label): self.writer.paint(radiograph, one) for one in heatmaps},
-        }
+    def _decode(self, body: bytes, seconds: float) -> Radiograph | None:
+        """Return the radiograph, None when it takes longer than `seconds`."""
+        if seconds <= 0:
+            return None
+        decoding: Future[Radiograph] = Future()
 
-    def _refuse_without_units(self, caller: Caller) -> None:
-        # Only to spare the work: the transaction in `StudyStore.add` is what holds the limit.
-        if caller.key.mode == "test":
-            return
-        usage = self.ledger.usage(caller.client)
-        if usage.remaining == 0:
-            period = caller.client.plan.studies.period
-            raise QuotaExceeded.until(usage.resets_at, usage.limit, period, self.clock())
+        def decode() -> None:
+            try:
+                decoding.set_result(self.decoder.decode(body))
+            except BaseException as error:  # noqa: BLE001 - handed over to whoever waits
+                decoding.set_exception(error)
 
-    def _pass_gate(self, caller: Caller, radiograph: Radiograph) -> Quality:
-        quality = self.gate.judge(radiograph)
-        if not quality.accepted and caller.client.gate_policy == "block":
-            raise NotAChestXray(
-                "The image was not accepted as a frontal chest X-ray: "
-                f"{', '.join(quality.reasons)}."
-            )
-        return quality
+        # A thread, since nothing else lets go of a decoder that hangs. It ends by its own limits.
+        threading.Thread(target=decode, daemon=True).start()
+        try:
+            return decoding.result(seconds)
+        except TimeoutError:
+            return None
 
     def _store(self, caller: Caller, study: Study, files: dict[str, bytes]) -> None:
         # The documents go first, so that a study never points at nothing. A crash after them

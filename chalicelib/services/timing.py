@@ -1,4 +1,4 @@
-"""Hides how the parts of one request are timed."""
+"""Hides how the parts of one request are timed, and how much of its time is left."""
 
 from __future__ import annotations
 
@@ -29,3 +29,15 @@ class Stopwatch:
     def milliseconds(self) -> dict[str, float]:
         """Return what was counted so far, in the order of the first laps."""
         return {name: seconds * 1000 for name, seconds in self._seconds.items()}
+
+
+class Deadline:
+    """The end of a request's time; `timer` returns seconds and never runs backwards."""
+
+    def __init__(self, seconds: float, timer: Callable[[], float] = time.monotonic) -> None:
+        self._timer = timer
+        self._ends = timer() + seconds
+
+    def left(self) -> float:
+        """Return the seconds until the end, never below zero."""
+        return max(0.0, self._ends - self._timer())

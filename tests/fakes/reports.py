@@ -20,7 +20,7 @@ from chalicelib.domain import (
     leading_label,
 )
 from chalicelib.ports import DocumentStore, ReportWriter
-from chalicelib.reports.store import LINK_SECONDS, media_type, object_name
+from chalicelib.reports.store import LINK_SECONDS, media_type, object_name, prefix_of
 
 if TYPE_CHECKING:
     from chalicelib.domain import Mode
@@ -51,6 +51,11 @@ class InMemoryDocumentStore(DocumentStore):
 
     def delete(self, client_id: str, study_id: str, name: str) -> None:
         self._documents.pop(object_name(client_id, study_id, name), None)
+
+    def delete_all(self, client_id: str, study_id: str) -> None:
+        prefix = prefix_of(client_id, study_id)
+        for name in [name for name in self._documents if name.startswith(prefix)]:
+            del self._documents[name]
 
     def __len__(self) -> int:
         """Return how many documents are kept."""
