@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -14,6 +15,7 @@ from admin_cli.console import CliError
 
 STAGES = Path(__file__).resolve().parent.parent / "stages.toml"
 LogDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827]
+_LARGEST, _SMALLEST = 16, 26  # what a VPC may have, less a bit for the two subnets
 _HOST = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$"
 Host = Annotated[str, Field(pattern=_HOST, max_length=253)]
 
@@ -50,7 +52,7 @@ class StageSettings(_Table):
     vpc_endpoints: tuple[Annotated[str, Field(pattern=r"^vpce-[0-9a-f]{8,17}$")], ...] = ()
     domain: Domain | None = None
     network: Literal["none", "new", "existing"] = "new"
-    vpc_cidr: str = Field(default="10.71.0.0/24", pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){3}/2[0-4]$")
+    vpc_cidr: IPv4Network = IPv4Network("10.71.0.0/24")
     vpc_id: str | None = Field(default=None, pattern=r"^vpc-[0-9a-f]{8,17}$")
     subnet_ids: tuple[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")], ...] = ()
     mail_domain: Host | None = None
@@ -73,6 +75,8 @@ class StageSettings(_Table):
             raise ValueError("an existing network needs vpc_id and two subnet_ids")
         if self.network != "existing" and (self.vpc_id or self.subnet_ids):
             raise ValueError("vpc_id and subnet_ids are for an existing network only")
+        if not _SMALLEST >= self.vpc_cidr.prefixlen >= _LARGEST or not self.vpc_cidr.is_private:
+            raise ValueError("vpc_cidr must be a private network between /16 and /26")
         if self.budget_dollars and self.alarm_email is None:
             raise ValueError("a budget needs alarm_email, for somebody has to be told")
         zone = self.domain and self.domain.certificate_arn.split(":")[3]
@@ -83,11 +87,14 @@ class StageSettings(_Table):
     def parameters(self, stage: str) -> dict[str, str]:
         """What the foundation's template is told."""
         first, second = self.subnet_ids or ("", "")
+        half, other_half = self.vpc_cidr.subnets()
         return {
             "Stage": stage,
             "ApiStage": self.api_stage,
             "Network": self.network,
-            "VpcCidr": self.vpc_cidr,
+            "VpcCidr": str(self.vpc_cidr),
+            "SubnetCidrA": str(half),
+            "SubnetCidrB": str(other_half),
             "VpcId": self.vpc_id or "",
             "SubnetA": first,
             "SubnetB": second,
