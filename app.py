@@ -8,9 +8,12 @@ from chalicelib import bootstrap
 from chalicelib.domain import Scope
 from chalicelib.http import ANY_TYPE, Api, Call, Health, keyed, open_route
 from chalicelib.inputs import PageQuery, ReportQuery, UploadReference, UploadRequest
+from chalicelib.services.timing import Deadline
 
 app = Api(app_name="radgate")
 app.api.binary_types = ["*/*"]
+# Of a sweeper's minute; its function is given five seconds more.
+SWEEP_SECONDS = 50.0
 
 
 @app.route("/xray", methods=["POST"], content_types=ANY_TYPE, api_key_required=True)
@@ -103,6 +106,18 @@ def health(call: Call) -> Response:
 def ready(call: Call) -> Response:
     """Say that the active pack has answered its golden input."""
     return call.answer(Health(status="ready", model=bootstrap.models().ready()))
+
+
+@app.lambda_function(name="worker")
+def worker(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Work on queued studies; SQS sends those again that the answer names."""
+    return bootstrap.batches().handle(event, bootstrap.worker().work)
+
+
+@app.schedule("rate(1 minute)", name="sweep")
+def sweep(_event: object) -> None:
+    """Find what a crash has left, and what has outlived its time."""
+    bootstrap.sweeper().sweep(Deadline(SWEEP_SECONDS))
 
 
 @app.lambda_function(name="efs_sync")

@@ -14,7 +14,11 @@ from chalicelib.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aws_lambda_powertools import Tracer
+
     from chalicelib.aws import ClientSessions
+    from chalicelib.delivery.batches import SqsBatches
+    from chalicelib.errors import RadgateError
     from chalicelib.inference.predictor import Predictor
     from chalicelib.ports import (
         DeliveryStore,
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
         JobQueue,
         JobStore,
         Ledger,
+        Monitor,
         Outbox,
         SourceStore,
         StudyStore,
@@ -31,11 +36,16 @@ if TYPE_CHECKING:
     from chalicelib.services.account import AccountService
     from chalicelib.services.analysis import AnalysisService
     from chalicelib.services.delivering import DeliveryService
+    from chalicelib.services.ending import Endings
     from chalicelib.services.erasure import ErasureService
     from chalicelib.services.identity import IdentityService
     from chalicelib.services.intake import IntakeService
     from chalicelib.services.models import ModelService
+    from chalicelib.services.reading import Reader
     from chalicelib.services.studies import StudyService
+    from chalicelib.services.sweeper import SweeperService
+    from chalicelib.services.timing import Stopwatch
+    from chalicelib.services.worker import WorkerService
 
 # What a tree of packages must be able to do before it may serve.
 REHEARSAL = "chalicelib.inference.rehearsal:rehearse"
@@ -115,6 +125,121 @@ def intake() -> IntakeService:
         ledger=ledger(),
         clock=now,
     )
+
+
+@cache
+def worker() -> WorkerService:
+    """Return what works on queued studies; what inference needs comes with the first of them."""
+    from chalicelib.services.worker import WorkerService
+
+    return WorkerService(
+        jobs=job_store(),
+        directory=directory(),
+        sources=source_store(),
+        reader=reader,
+        endings=endings("worker"),
+        monitor=monitor("worker"),
+        clock=now,
+        stopwatch=stopwatch,
+    )
+
+
+@cache
+def reader() -> Reader:
+    """Return what reads images. Raises ModelUnavailable where nothing can."""
+    runtime()
+    from chalicelib.inference.imaging import ImageDecoder
+    from chalicelib.reports.pdf import PdfReportWriter
+    from chalicelib.services.reading import Reader
+
+    return Reader(
+        decoder=ImageDecoder(gate=predictor()),
+        gate=predictor(),
+        classifier=predictor(),
+        writer=PdfReportWriter(),
+    )
+
+
+@cache
+def sweeper() -> SweeperService:
+    """Return what comes once a minute."""
+    from chalicelib.aws import table
+    from chalicelib.services.sweeper import SweeperService
+    from chalicelib.tenants.retention import DynamoRetentionStore
+
+    return SweeperService(
+        jobs=job_store(),
+        queue=job_queue(),
+        deliveries=delivery_store(),
+        outbox=outbox(),
+        retention=DynamoRetentionStore(table(settings().table)),
+        erasure=erasure(),
+        endings=endings("sweep"),
+        monitor=monitor("sweep"),
+        clock=now,
+    )
+
+
+def endings(function: str) -> Endings:
+    """Return what ends queued studies."""
+    from chalicelib.services.ending import Endings
+
+    return Endings(
+        jobs=job_store(),
+        studies=study_store(),
+        directory=directory(),
+        documents=document_store(),
+        sources=source_store(),
+        outbox=outbox(),
+        explain=explain,
+        monitor=monitor(function),
+        clock=now,
+    )
+
+
+def explain(error: RadgateError | None, request_id: str) -> dict[str, str | int]:
+    """Return an error, or None for a defect of ours, as its client sees it."""
+    from chalicelib.problems import defect_problem, problem_of
+
+    problem = defect_problem() if error is None else problem_of(error)
+    return problem.document(request_id)
+
+
+@cache
+def monitor(function: str) -> Monitor:
+    """Return what the operator sees of a function."""
+    from chalicelib.telemetry import PowertoolsMonitor
+
+    return PowertoolsMonitor(settings().stage, function)
+
+
+@cache
+def tracer() -> Tracer:
+    """Return what traces; only for a stage that is traced, since it takes a second to import."""
+    from chalicelib.telemetry import tracer
+
+    return tracer()
+
+
+def stopwatch() -> Stopwatch:
+    """Return a stopwatch, whose laps are in the trace where there is one."""
+    from chalicelib.services.timing import Stopwatch
+
+    if not settings().tracing:
+        return Stopwatch()
+    from chalicelib.telemetry import TracedStopwatch
+
+    return TracedStopwatch(tracer())
+
+
+@cache
+def batches() -> SqsBatches:
+    """Return what takes SQS's events apart."""
+    from chalicelib.aws import sqs
+    from chalicelib.delivery.batches import SqsBatches
+
+    urls = (settings().queue_url, settings().bulk_queue_url)
+    return SqsBatches(sqs(), {url.rpartition("/")[2]: url for url in urls})
 
 
 @cache

@@ -41,16 +41,18 @@ class Problem:
 
     def body(self, request_id: str) -> str:
         """Return the JSON document."""
-        return json.dumps(
-            {
-                "type": f"urn:radgate:problem:{self.code}",
-                "title": self.title,
-                "status": self.status,
-                "detail": self.detail,
-                "code": self.code,
-                "request_id": request_id,
-            }
-        )
+        return json.dumps(self.document(request_id))
+
+    def document(self, request_id: str) -> dict[str, str | int]:
+        """Return the fields of RFC 9457 and ours."""
+        return {
+            "type": f"urn:radgate:problem:{self.code}",
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            "request_id": request_id,
+        }
 
 
 def problem_of(error: errors.RadgateError) -> Problem:

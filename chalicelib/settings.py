@@ -70,6 +70,12 @@ class Settings(BaseModel):
             raise ValueError("RADGATE_WEBHOOK_LOOPBACK is for stage local alone")
         return self
 
+    tracing: bool = Field(
+        default=False,
+        validation_alias="RADGATE_TRACING",
+        description="Whether X-Ray gets the parts of each batch.",
+    )
+
     @property
     def runtime_dir(self) -> Path:
         """Where the package trees lie: on the same mount as the packs, which has just one root."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chalicelib.domain import REPORT_NAME, StudyStatus, heatmap_name, leading_label
@@ -11,7 +12,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chalicelib.domain import Client, Prediction, Quality, Radiograph, Study
-    from chalicelib.ports import Gate, ReportWriter
+    from chalicelib.ports import Classifier, Decoder, Gate, ReportWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What reads images: it needs the packages that inference needs."""
+
+    decoder: Decoder
+    gate: Gate
+    classifier: Classifier
+    writer: ReportWriter
 
 
 def pass_gate(gate: Gate, client: Client, radiograph: Radiograph) -> Quality:

@@ -22,17 +22,14 @@ if TYPE_CHECKING:
 
     from chalicelib.domain import Client, Job, Message, Prediction, Quality, Radiograph
     from chalicelib.ports import (
-        Classifier,
         Clock,
-        Decoder,
         Directory,
-        Gate,
         JobStore,
         Monitor,
-        ReportWriter,
         SourceStore,
     )
     from chalicelib.services.ending import Endings
+    from chalicelib.services.reading import Reader
 
 # What a batch may hold of decoded pixels, in bytes, before it is answered. One image more is
 # being decoded meanwhile, of at most 150 MB; the function has 3 GB, of which torch takes one.
@@ -67,15 +64,17 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True)
 class WorkerService:
-    """Works on queued studies. `stopwatch` makes one for each batch."""
+    """Works on queued studies.
+
+    `reader` returns what reads images, or raises ModelUnavailable where there is no model or
+    nothing to run it with: a failure of each study's attempt, not of the batch. `stopwatch` makes
+    one for each batch.
+    """
 
     jobs: JobStore
     directory: Directory
     sources: SourceStore
-    decoder: Decoder
-    gate: Gate
-    classifier: Classifier
-    writer: ReportWriter
+    reader: Callable[[], Reader]
     endings: Endings
     monitor: Monitor
     clock: Clock
@@ -100,8 +99,8 @@ class WorkerService:
                 continue
             self._take(batch, number, job, watch)
         self._answer(batch, watch)
-        for stage, milliseconds in watch.milliseconds().items():
-            self.monitor.measure("BatchStage", milliseconds, "Milliseconds", stage=stage)
+        for part, milliseconds in watch.milliseconds().items():
+            self.monitor.measure("BatchTime", milliseconds, "Milliseconds", part=part)
         return tuple(batch.again)
 
     def _leave(self, message: Message) -> timedelta | None:
@@ -140,13 +139,14 @@ class WorkerService:
             # Nothing is computed for who may not call. It costs nothing and can be sent again.
             self.endings.fail(job, ClientSuspended("Access is paused for this client."))
             return None
+        reader = self.reader()
         try:
             with watch.lap("fetch"):
                 body = self._fetch(job)
             with watch.lap("decode"):
-                radiograph = self.decoder.decode(body)
+                radiograph = reader.decoder.decode(body)
             with watch.lap("gate"):
-                quality = pass_gate(self.gate, client, radiograph)
+                quality = pass_gate(reader.gate, client, radiograph)
         except RequestRefused as refused:
             self.endings.fail(job, refused)
             return None
@@ -175,7 +175,7 @@ class WorkerService:
             return []
         with watch.lap("predict"):
             try:
-                return list(self.classifier.predict_many([one.radiograph for one in wave]))
+                return list(self.reader().classifier.predict_many([one.radiograph for one in wave]))
             except Exception as error:  # noqa: BLE001 - whose fault it is, each alone will show
                 if len(wave) == 1:
                     return [error]
@@ -192,7 +192,7 @@ class WorkerService:
         radiograph = opened.radiograph
         study = succeeded(begun, radiograph, opened.quality, prediction, self.clock())
         with watch.lap("report"):
-            files = written(self.writer, study, radiograph, prediction)
+            files = written(self.reader().writer, study, radiograph, prediction)
         with watch.lap("store"):
             self.endings.succeed(opened.client, job, study, files)
 

@@ -24,6 +24,7 @@ EVERYTHING = {
     "problems",
     "services",
     "settings",
+    "telemetry",
     *ADAPTERS,
 }
 # room -> the rooms of chalicelib that it may import, besides itself
@@ -39,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "problems": {"errors"},
     "services": {"domain", "errors", "ports"},
     "settings": set(),
+    "telemetry": {"ports", "services"},
     **dict.fromkeys(ADAPTERS, ADAPTER_NEEDS),
 }
 # third-party package -> the only rooms that may name it

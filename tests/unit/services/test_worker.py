@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from chalicelib.domain import LEASE, MAX_ATTEMPTS, Message, Quality, StudyStatus
-from chalicelib.errors import NotFound, StorageUnavailable
+from chalicelib.errors import ModelUnavailable, NotFound, StorageUnavailable
 from chalicelib.problems import defect_problem, problem_of
 from chalicelib.services.ending import Endings
 from chalicelib.services.erasure import ErasureService
 from chalicelib.services.intake import IntakeService
+from chalicelib.services.reading import Reader
 from chalicelib.services.worker import AT_ONCE, RETRY, WorkerService
 from tests.fakes.clock import FixedClock
 from tests.fakes.deliveries import FakeOutbox
@@ -111,14 +112,12 @@ class Bench:
             monitor=self.monitor,
             clock=self.clock,
         )
+        self.reader = Reader(OddDecoder(), self.gate, self.classifier, PlainReportWriter())
         self.worker = WorkerService(
             jobs=self.jobs,
             directory=self.directory,
             sources=self.sources,
-            decoder=OddDecoder(),
-            gate=self.gate,
-            classifier=self.classifier,
-            writer=PlainReportWriter(),
+            reader=lambda: self.reader,
             endings=endings,
             monitor=self.monitor,
             clock=self.clock,
@@ -338,7 +337,7 @@ def test_who_lost_the_lease_stores_nothing(bench: Bench) -> None:
 
     bench.enqueue(IMAGE)
     [(message, _)] = bench.queue.sent
-    bench.worker = replace(bench.worker, writer=Slow())
+    bench.reader = replace(bench.reader, writer=Slow())
     assert bench.work() == (None,)
     assert bench.all()[0].status is StudyStatus.RUNNING
     assert bench.told() == []
@@ -355,7 +354,7 @@ def test_of_a_study_erased_under_the_worker_nothing_stays(bench: Bench) -> None:
 
     bench.enqueue(IMAGE)
     [(message, _)] = bench.queue.sent
-    bench.worker = replace(bench.worker, writer=Erasing())
+    bench.reader = replace(bench.reader, writer=Erasing())
     assert bench.work() == (None,)
     assert bench.all()[0].status is StudyStatus.DELETED
     assert (len(bench.documents), bench.sources.objects, bench.told()) == (0, {}, [])
@@ -370,7 +369,7 @@ def test_of_a_study_that_went_with_its_client_nothing_stays(bench: Bench) -> Non
 
     bench.enqueue(IMAGE)
     [(message, _)] = bench.queue.sent
-    bench.worker = replace(bench.worker, writer=Removing())
+    bench.reader = replace(bench.reader, writer=Removing())
     assert bench.work() == (None,)
     assert len(bench.documents) == 0
     with pytest.raises(NotFound):
@@ -388,6 +387,18 @@ def test_notices_that_cannot_be_sent_do_not_undo_a_result(bench: Bench) -> None:
     assert bench.work() == (None,)
     assert bench.all()[0].status is StudyStatus.SUCCEEDED
     assert len(bench.jobs.deliveries) == 2  # where the sweeper finds them
+
+
+def test_without_a_model_each_study_has_its_attempts(bench: Bench) -> None:
+    def none() -> Reader:
+        raise ModelUnavailable("no runtime is installed")
+
+    bench.enqueue(IMAGE)
+    bench.worker = replace(bench.worker, reader=none)
+    assert [bench.work() for _ in range(MAX_ATTEMPTS)] == [(RETRY,), (4 * RETRY,), (AT_ONCE,)]
+    [study] = bench.all()
+    assert study.error is not None
+    assert study.error["code"] == "model_unavailable"
 
 
 def test_a_table_that_is_away_keeps_the_message(bench: Bench) -> None:
@@ -428,5 +439,5 @@ def test_every_line_names_study_client_and_request(bench: Bench) -> None:
     ]
     assert {line["request_id"] for line in lines} == {REQUEST}
     assert {line["client"] for line in lines} == {"acme"}
-    stages = {d["stage"] for name, _, d in bench.monitor.values if name == "BatchStage"}
-    assert stages == {"fetch", "decode", "gate", "predict", "report", "store"}
+    parts = {d["part"] for name, _, d in bench.monitor.values if name == "BatchTime"}
+    assert parts == {"fetch", "decode", "gate", "predict", "report", "store"}

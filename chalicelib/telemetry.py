@@ -1,0 +1,99 @@
+"""What the operator sees of the functions outside of requests: logs, metrics, traces.
+
+Logs are one JSON object a line, metrics lines of CloudWatch's embedded format, both by Powertools,
+so that nothing is called and nothing can fail. Neither holds anything of an image's content: what
+is noted are ids, codes, counts and times, and of an error its place and kind, never its text.
+"""
+
+from __future__ import annotations
+
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools import Logger, single_metric
+
+from chalicelib.services.timing import Stopwatch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aws_lambda_powertools import Tracer
+
+    from chalicelib.ports import Unit
+
+SERVICE = "radgate"
+NAMESPACE = "Radgate"
+logger = Logger(service=SERVICE)
+
+
+class PowertoolsMonitor:
+    """Satisfies `ports.Monitor`. Every metric has the stage and the function among its dimensions.
+
+    The first call of `measure` or `note` in a process also counts a cold start of the function.
+    """
+
+    def __init__(self, stage: str, function: str) -> None:
+        self._dimensions = {"stage": stage, "function": function}
+        self._cold = True
+
+    def note(self, event: str, **facts: str | float | None) -> None:
+        """Write a line of the log."""
+        self._warm_up()
+        logger.info(event, extra=facts)
+
+    def measure(self, metric: str, value: float, unit: Unit, **dimensions: str) -> None:
+        """Add a value to a metric."""
+        self._warm_up()
+        self._emit(metric, value, unit, dimensions)
+
+    def defect(self, event: str, error: Exception, **facts: str | float | None) -> None:
+        """Write where and of what kind an error is that is ours; never its text.
+
+        A third-party exception may quote its input.
+        """
+        self._warm_up()
+        frames = traceback.extract_tb(error.__traceback__)
+        where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        logger.error(event, extra={"kind": type(error).__name__, "where": where, **facts})
+        self._emit("Defects", 1, "Count", {"kind": type(error).__name__})
+
+    def _warm_up(self) -> None:
+        if self._cold:
+            self._cold = False
+            self._emit("ColdStarts", 1, "Count", {})
+
+    def _emit(self, metric: str, value: float, unit: Unit, dimensions: dict[str, str]) -> None:
+        with single_metric(
+            name=metric,
+            unit=unit,  # type: ignore[arg-type]
+            value=value,
+            namespace=NAMESPACE,
+            default_dimensions=dict(self._dimensions),
+        ) as line:
+            for name, text in dimensions.items():
+                line.add_dimension(name=name, value=text)
+
+
+def tracer() -> Tracer:
+    """Return what sends traces to X-Ray, with every call of boto in them.
+
+    Imports the X-Ray SDK, which takes 0.2 s: only for a stage that is traced.
+    """
+    from aws_lambda_powertools import Tracer  # noqa: PLC0415
+
+    return Tracer(service=SERVICE)
+
+
+class TracedStopwatch(Stopwatch):
+    """Times the parts of a batch and has each in the trace."""
+
+    def __init__(self, to: Tracer) -> None:
+        super().__init__()
+        self._tracer = to
+
+    @contextmanager
+    def lap(self, name: str) -> Iterator[None]:
+        """Count the time of the block under `name`, also when it raises."""
+        with self._tracer.provider.in_subsegment(name=f"## {name}"), super().lap(name):
+            yield
