@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 import pytest
 
-from chalicelib.domain import Caller, Client, Quality, Study, StudyStatus, Usage
+from chalicelib.domain import (
+    Caller,
+    Client,
+    Quality,
+    Radiograph,
+    Study,
+    StudyStatus,
+    Usage,
+)
 from chalicelib.errors import (
     ModelUnavailable,
     NotAChestXray,
@@ -16,10 +25,18 @@ from chalicelib.errors import (
     StorageUnavailable,
     UnreadableImage,
 )
-from chalicelib.services.analysis import AnalysisService
-from chalicelib.services.timing import Stopwatch
+from chalicelib.services.analysis import (
+    AFTER_DECODING,
+    AFTER_LOADING,
+    GATEWAY_SECONDS,
+    AnalysisService,
+)
+from chalicelib.services.intake import IntakeService
+from chalicelib.services.timing import Deadline, Stopwatch
 from tests.fakes.clock import FixedClock
 from tests.fakes.inference import FakeClassifier, FakeDecoder, FakeGate
+from tests.fakes.intake import FakeIntake, InMemorySourceStore
+from tests.fakes.jobs import FakeJobQueue, FakeJobStore
 from tests.fakes.reports import InMemoryDocumentStore, PlainReportWriter
 from tests.fakes.tenants import FakeLedger, FakeStudyStore
 from tests.fakes.values import a_caller, a_client, a_key, a_plan
@@ -48,24 +65,39 @@ class Bench:
     clock: FixedClock = field(default_factory=FixedClock)
     gate: FakeGate = field(default_factory=FakeGate)
     classifier: FakeClassifier = field(default_factory=FakeClassifier)
+    decoder: FakeDecoder = field(default_factory=FakeDecoder)
 
     def __post_init__(self) -> None:
         self.ledger = FakeLedger(self.clock)
         self.documents = InMemoryDocumentStore(self.clock)
         self.studies = FakeStudyStore(self.ledger)
+        self.sources = InMemorySourceStore(self.clock)
+        self.queue = FakeJobQueue()
 
-    def analyse(self, caller: Caller, body: bytes = IMAGE) -> Study:
-        return self.service().analyse(caller, body, Stopwatch())
+    def analyse(
+        self, caller: Caller, body: bytes = IMAGE, seconds: float = GATEWAY_SECONDS
+    ) -> Study:
+        deadline = Deadline(seconds, self.clock.monotonic)
+        return self.service().analyse(caller, body, Stopwatch(), deadline, "r-1")
 
     def service(self) -> AnalysisService:
+        jobs = FakeJobStore(self.studies, self.ledger, self.clock)
         return AnalysisService(
-            decoder=FakeDecoder(),
+            decoder=self.decoder,
             gate=self.gate,
             classifier=self.classifier,
             writer=PlainReportWriter(),
             documents=self.documents,
             studies=self.studies,
             ledger=self.ledger,
+            intake=IntakeService(
+                sources=self.sources,
+                intake=FakeIntake(self.studies, self.ledger, jobs, self.clock),
+                jobs=jobs,
+                queue=self.queue,
+                ledger=self.ledger,
+                clock=self.clock,
+            ),
             clock=self.clock,
         )
 
@@ -106,7 +138,7 @@ def test_every_positive_finding_has_a_heatmap_to_fetch(bench: Bench) -> None:
 
 def test_every_part_is_timed_in_order(bench: Bench) -> None:
     stopwatch = Stopwatch()
-    bench.service().analyse(a_caller(), IMAGE, stopwatch)
+    bench.service().analyse(a_caller(), IMAGE, stopwatch, Deadline(GATEWAY_SECONDS))
     assert list(stopwatch.milliseconds()) == ["decode", "gate", "predict", "report", "store"]
 
 
@@ -195,3 +227,134 @@ def test_a_stored_study_is_another_clients_mystery(bench: Bench) -> None:
     study = bench.analyse(a_caller())
     with pytest.raises(NotFound):
         bench.studies.get("other", study.id)
+
+
+# --- the gateway's time limit -----------------------------------------------------------
+
+
+@dataclass
+class SlowClassifier(FakeClassifier):
+    """Lets the time pass that loading takes."""
+
+    clock: FixedClock = field(default_factory=FixedClock)
+
+    def warm(self, timeout: float) -> bool:
+        self.clock.advance(min(timeout, self.loading))
+        return super().warm(timeout)
+
+
+@dataclass
+class SlowGate(FakeGate):
+    """Lets time pass before it answers."""
+
+    clock: FixedClock = field(default_factory=FixedClock)
+    seconds: float = 0.0
+
+    def judge(self, radiograph: Radiograph) -> Quality:
+        self.clock.advance(self.seconds)
+        return super().judge(radiograph)
+
+
+class SlowDecoder(FakeDecoder):
+    """Lets time pass before it answers."""
+
+    def __init__(self, clock: FixedClock, seconds: float) -> None:
+        self._clock = clock
+        self._seconds = seconds
+
+    def decode(self, body: bytes) -> Radiograph:
+        self._clock.advance(self._seconds)
+        return super().decode(body)
+
+
+class HangingDecoder(FakeDecoder):
+    """Answers once it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+
+    def decode(self, body: bytes) -> Radiograph:
+        self.let_go.wait(30)
+        return super().decode(body)
+
+
+def slow_bench(*, loading: float = 0.0, decoding: float = 0.0, judging: float = 0.0) -> Bench:
+    clock = FixedClock()
+    return Bench(
+        clock=clock,
+        gate=SlowGate(clock=clock, seconds=judging),
+        classifier=SlowClassifier(clock=clock, loading=loading),
+        decoder=SlowDecoder(clock, decoding),
+    )
+
+
+def assert_queued(bench: Bench, caller: Caller, study: Study) -> None:
+    """Hold a study to be queued as `POST /studies` would have, and nothing to be predicted."""
+    assert study.status is StudyStatus.QUEUED
+    assert bench.studies.get(caller.client.id, study.id) == study
+    assert list(bench.sources.objects.values()) == [IMAGE]
+    assert [message.study_id for message, _ in bench.queue.sent] == [study.id]
+    assert (bench.stored(caller), bench.used(caller), len(bench.documents)) == (1, 1, 0)
+    assert bench.classifier.predictions == 0
+
+
+def test_a_pack_that_loads_in_time_answers() -> None:
+    bench = slow_bench(loading=GATEWAY_SECONDS - AFTER_LOADING)
+    study = bench.analyse(a_caller())
+    assert study.status is StudyStatus.SUCCEEDED
+    assert (bench.classifier.predictions, len(bench.queue.sent)) == (1, 0)
+
+
+def test_a_pack_that_takes_too_long_makes_a_queued_study() -> None:
+    bench, caller = slow_bench(loading=GATEWAY_SECONDS - AFTER_LOADING + 0.1), a_caller()
+    began = bench.clock()
+    assert_queued(bench, caller, bench.analyse(caller))
+    waited = (bench.clock() - began).total_seconds()
+    assert waited <= GATEWAY_SECONDS - AFTER_LOADING
+
+
+def test_the_next_request_finds_the_pack_further() -> None:
+    bench, caller = slow_bench(loading=30), a_caller()
+    assert bench.analyse(caller).status is StudyStatus.QUEUED
+    assert bench.analyse(caller).status is StudyStatus.SUCCEEDED
+
+
+def test_an_image_that_decodes_too_slowly_is_queued() -> None:
+    caller = a_caller()
+    in_time = slow_bench(decoding=GATEWAY_SECONDS - AFTER_DECODING)
+    assert in_time.analyse(caller).status is StudyStatus.SUCCEEDED
+    too_late = slow_bench(decoding=GATEWAY_SECONDS - AFTER_DECODING + 0.1)
+    assert_queued(too_late, caller, too_late.analyse(caller))
+
+
+def test_a_decoder_that_hangs_is_not_waited_for(bench: Bench) -> None:
+    caller, bench.decoder = a_caller(), HangingDecoder()
+    study = bench.analyse(caller, seconds=AFTER_DECODING + 0.05)
+    assert_queued(bench, caller, study)
+    bench.decoder.let_go.set()
+
+
+def test_a_request_that_came_late_is_queued_at_once(bench: Bench) -> None:
+    caller = a_caller()
+    assert_queued(bench, caller, bench.analyse(caller, seconds=AFTER_DECODING - 0.1))
+
+
+def test_once_predicted_an_answer_is_never_queued() -> None:
+    bench, caller = slow_bench(judging=GATEWAY_SECONDS), a_caller()
+    assert bench.analyse(caller).status is StudyStatus.SUCCEEDED
+    assert (bench.classifier.predictions, bench.queue.sent) == (1, [])
+
+
+def test_a_pack_that_cannot_be_loaded_is_not_waited_for_in_the_queue(bench: Bench) -> None:
+    bench.classifier.working = False
+    with pytest.raises(ModelUnavailable):
+        bench.analyse(a_caller())
+    assert (bench.stored(a_caller()), bench.queue.sent) == (0, [])
+
+
+def test_without_units_nothing_is_queued() -> None:
+    bench, caller = slow_bench(loading=99), caller_with(units=1)
+    bench.analyse(caller)
+    with pytest.raises(QuotaExceeded):
+        bench.analyse(caller)
+    assert (bench.stored(caller), len(bench.sources.objects)) == (1, 1)
