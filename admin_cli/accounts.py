@@ -13,11 +13,13 @@ from chalicelib.tenants.audit import Change
 from chalicelib.tenants.dynamo import Slice, batch_get, query
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
+    from admin_cli.audited import Attribute
     from chalicelib.domain import Client
     from chalicelib.tenants.audit import Trail
     from chalicelib.tenants.records import Item
@@ -85,8 +87,8 @@ class Accounts:
             refuse="deleting_at",
         )
 
-    def set_details(self, client_id: str, details: dict[str, str]) -> Client | None:
-        """Set `name`, `email` or `gate_policy`.
+    def set_details(self, client_id: str, details: Mapping[str, Attribute]) -> Client | None:
+        """Set `name`, `email`, `gate_policy` or `mail`.
 
         None when there is no such client, or it is being deleted.
         """
@@ -154,7 +156,7 @@ class Accounts:
         return tuple(_former_of(item) for item in batch_get(self._table, wanted))
 
     def _edit(
-        self, action: str, client_id: str, values: dict[str, str], refuse: str
+        self, action: str, client_id: str, values: Mapping[str, Attribute], refuse: str
     ) -> Client | None:
         key = records.client_key(client_id)
         item = self._audited.edit(action, key, values, lambda item: refuse not in item)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from chalicelib.tenants.audit import Change
 from chalicelib.tenants.dynamo import batch_get
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from chalicelib.tenants.audit import Trail
     from chalicelib.tenants.records import Item
 
+Attribute = str | bool
 NEW = "attribute_not_exists(pk)"
 THERE = "attribute_exists(pk)"
 
@@ -38,7 +40,7 @@ class AuditedTable:
         self,
         action: str,
         key: Item,
-        values: Mapping[str, str],
+        values: Mapping[str, Attribute],
         allowed: Callable[[Item], bool] = lambda _item: True,
         further: Callable[[Item], list[TransactWriteItemTypeDef]] = lambda _item: [],
     ) -> Item | None:
@@ -92,7 +94,7 @@ class AuditedTable:
         return {"Delete": {"TableName": self.table.name, "Key": place}}
 
     def update(
-        self, key: Item, before: Mapping[str, str | None], after: Mapping[str, str]
+        self, key: Item, before: Mapping[str, Attribute | None], after: Mapping[str, Attribute]
     ) -> TransactWriteItemTypeDef:
         """Return the write of `after`, which holds only while these attributes are as `before`."""
         conditions = [THERE]
@@ -115,17 +117,26 @@ class AuditedTable:
         }
 
 
-def told(values: Mapping[str, str | None]) -> dict[str, Any]:
+def told(values: Mapping[str, Attribute | None]) -> dict[str, Any]:
     """Return attributes as the trail tells them: a plan not as text within text."""
     return {
-        name: json.loads(text) if name == "plan" and text is not None else text
-        for name, text in values.items()
+        name: json.loads(value) if name == "plan" and isinstance(value, str) else value
+        for name, value in values.items()
     }
 
 
 def told_client(client: Client) -> dict[str, Any]:
-    """Return a client as the trail tells it."""
-    return client.model_dump(mode="json", exclude_none=True)
+    """Return a client as the trail tells it, without the path of its webhook."""
+    fields = client.model_dump(mode="json", exclude_none=True)
+    return fields if client.webhook is None else fields | {"webhook": told_url(client.webhook)}
+
+
+def told_url(url: str | None) -> str | None:
+    """Return a URL as the trail tells it: where it leads, for some hold a word of entry."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/…"
 
 
 def told_key(key: ApiKey) -> dict[str, Any]:

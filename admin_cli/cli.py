@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from admin_cli import audit, clients, keys, local, models, plans, usage
+from admin_cli import audit, clients, keys, local, models, plans, runtime, usage, webhooks
 from admin_cli.console import Console
+from admin_cli.cost import cost
 from admin_cli.doctor import doctor
 
 # What a stage may be called: it becomes part of names of stacks, tables and usage plans.
@@ -58,6 +59,9 @@ app.add_typer(clients.app, name="clients")
 app.add_typer(keys.app, name="keys")
 app.add_typer(plans.app, name="plans")
 app.add_typer(models.app, name="models")
+app.add_typer(runtime.app, name="runtime")
 app.add_typer(audit.app, name="audit")
 app.add_typer(usage.app, name="usage")
+app.add_typer(webhooks.app, name="webhooks")
+app.command()(cost)
 app.command()(doctor)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from admin_cli.catalogue import amiss
 from admin_cli.console import CliError
+from chalicelib.delivery.mail import is_address
 from chalicelib.domain import Client
 
 if TYPE_CHECKING:
@@ -30,17 +31,28 @@ class ClientRegistry:
         self._plans = plans
         self._clock = clock
 
-    def create_client(self, id: str, name: str, email: str, plan: str) -> Client:  # noqa: A002
+    def create_client(
+        self,
+        id: str,  # noqa: A002
+        name: str,
+        email: str,
+        plan: str,
+        *,
+        mail: bool = False,
+    ) -> Client:
         """Create a client with its usage plan, or finish what an earlier run began.
 
-        A client that is there already with the same name, e-mail and plan is returned as it is.
-        Raises CliError when the id is or was another's or the plan is not in the catalogue.
+        A client that is there already with the same name, e-mail and plan is returned as it is,
+        but with `mail` switched on if that is wanted. Raises CliError when the id is or was
+        another's or the plan is not in the catalogue.
         """
         terms = self._terms(plan)
+        fields = {"id": id, "name": name, "email": email, "mail": mail}
         try:
-            client = Client(id=id, name=name, email=email, plan=terms, created_at=self._clock())
+            client = Client.model_validate(fields | {"plan": terms, "created_at": self._clock()})
         except ValidationError as error:
             raise CliError(amiss(error)) from error
+        _refuse_unusable(client)
         if not self._accounts.add_client(client):
             known = self._accounts.client(id)
             if known is None:
@@ -48,6 +60,8 @@ class ClientRegistry:
             if (known.name, known.email, known.plan.name) != (name, email, plan):
                 raise CliError(f"client {id} exists already, with another name, e-mail or plan")
             client = known
+            if mail and not known.mail:
+                client = self._present(self._accounts.set_details(id, {"mail": True}), id)
         return self._with_usage_plan(client)
 
     def client(self, client_id: str) -> Client:
@@ -61,13 +75,15 @@ class ClientRegistry:
         """Return all clients by id."""
         return self._accounts.clients()
 
-    def update_client(
+    def update_client(  # noqa: PLR0913 - each may be changed alone
         self,
         client_id: str,
         name: str | None = None,
         email: str | None = None,
         plan: str | None = None,
         gate_policy: GatePolicy | None = None,
+        *,
+        mail: bool | None = None,
     ) -> Client:
         """Change what is given; the plan's terms become those of the catalogue as it is now.
 
@@ -75,13 +91,14 @@ class ClientRegistry:
         one that crashed is finished by the next.
         """
         client = self.client(client_id)
-        details = {"name": name, "email": email, "gate_policy": gate_policy}
-        given = {field: text for field, text in details.items() if text is not None}
+        details = {"name": name, "email": email, "gate_policy": gate_policy, "mail": mail}
+        given = {field: value for field, value in details.items() if value is not None}
         terms = None if plan is None else self._terms(plan)
         try:
-            Client.model_validate(client.model_dump() | given)
+            wanted = Client.model_validate(client.model_dump() | given)
         except ValidationError as error:
             raise CliError(amiss(error)) from error
+        _refuse_unusable(wanted)
         if given:
             self._present(self._accounts.set_details(client_id, given), client_id)
         if terms is not None:
@@ -127,3 +144,8 @@ class ClientRegistry:
             self.client(client_id)  # raises when there is none at all
             raise CliError(f"client {client_id} is being deleted: run `clients delete` again")
         return client
+
+
+def _refuse_unusable(client: Client) -> None:
+    if client.mail and not is_address(client.email):
+        raise CliError("for mail the client's e-mail must be one plain address")

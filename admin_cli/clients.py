@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="The organisations that may use the API.", no_args_is_help=True)
 
+Switch = Literal["on", "off"]
 ClientArgument = Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")]
 
 
 @app.command()
-def create(
+def create(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     context: typer.Context,
     client_id: Annotated[
         str,
@@ -32,6 +33,7 @@ def create(
     name: Annotated[str, typer.Option(help="The organisation's name.")],
     email: Annotated[str, typer.Option(help="Where to reach its operators.")],
     plan: Annotated[str, typer.Option(help="A plan of the catalogue, see `plans list`.")],
+    mail: Annotated[Switch, typer.Option(help="Whether to mail when a queued study ends.")] = "off",
 ) -> None:
     """Create a client and its API Gateway usage plan.
 
@@ -42,7 +44,9 @@ def create(
     --plan clinic
     """
     console = console_of(context)
-    client = open_registry(console.stage).create_client(client_id, name, email, plan)
+    client = open_registry(console.stage).create_client(
+        client_id, name, email, plan, mail=mail == "on"
+    )
     if console.json:
         console.print_json(client)
     else:
@@ -86,6 +90,8 @@ def show(context: typer.Context, client: ClientArgument) -> None:
             ("requests", f"{_per(found.plan.requests)} and key"),
             ("throttle", f"{throttle.rate_per_second:g} per second, bursts of {throttle.burst}"),
             ("gate policy", found.gate_policy),
+            ("mail", "on" if found.mail else "off"),
+            ("webhook", found.webhook or "none"),
             ("usage plan", found.usage_plan_id or "not made yet: run `clients create` again"),
             *(("key", f"{key.id}  {key.hint}  {state_of(key)}, {_used(key)}") for key in keys),
         )
@@ -105,13 +111,18 @@ def update(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         GatePolicy | None,
         typer.Option(help="Refuse images that are no frontal chest X-ray, or only warn."),
     ] = None,
+    mail: Annotated[
+        Switch | None, typer.Option(help="Whether to mail when a queued study ends.")
+    ] = None,
 ) -> None:
     """Change what is given of a client. Without options it only mends its usage plan.
 
     Example: radgate clients update acme --plan hospital
     """
     console = console_of(context)
-    updated = open_registry(console.stage).update_client(client, name, email, plan, gate_policy)
+    updated = open_registry(console.stage).update_client(
+        client, name, email, plan, gate_policy, mail=None if mail is None else mail == "on"
+    )
     if console.json:
         console.print_json(updated)
     else:

@@ -58,7 +58,7 @@ class MailCourier:
         """Hand one mail to SES; delivered means that SES took it. Raises StorageUnavailable."""
         if not self._sender:
             return Outcome(verdict="never", reason="Mail is off: this stage has no sender address.")
-        if not _ADDRESS.fullmatch(client.email):
+        if not is_address(client.email):
             return Outcome(verdict="never", reason="The client's e-mail is not one plain address.")
         letter = write(client, delivery, self._api_url())
         content: Any = {
@@ -85,6 +85,11 @@ class MailCourier:
         except BotoCoreError:
             return Outcome(verdict="later", reason="SES did not answer.")
         return Outcome(verdict="delivered")
+
+
+def is_address(text: str) -> bool:
+    """Tell whether mail can go there: one plain address, without a name and without a list."""
+    return _ADDRESS.fullmatch(text) is not None
 
 
 def write(client: Client, delivery: Delivery, api_url: str) -> Letter:
