@@ -31,6 +31,7 @@ from admin_cli.log_groups import keep_logs
 from admin_cli.mounting import mount
 from admin_cli.stage_settings import stage_settings
 from admin_cli.staging import MOUNT, stage_project
+from admin_cli.wiring import connect, wires
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,6 +154,7 @@ def _complete(target: Target, made: Deployment, tell: Tell) -> None:
     settings, foundation = target.settings, target.foundation
     keep_logs(boto3.client("logs"), functions.values(), settings.log_days, foundation.KeyArn, tell)
     mount(boto3.client("lambda"), functions, foundation, tell)
+    connect(boto3.client("lambda"), functions, wires(foundation, settings), tell)
     client = gateway_client()
     if apply_api_settings(client, made.rest_api_id, target.stage, settings, foundation):
         tell("settings of the API and its stage")

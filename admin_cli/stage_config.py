@@ -42,6 +42,11 @@ def configure(
     own["api_gateway_endpoint_type"] = settings.endpoint.upper()
     own["minimum_compression_size"] = settings.compress_from
     own["xray"] = settings.xray
+    if settings.xray:
+        own["environment_variables"] = {
+            **own.get("environment_variables", {}),
+            "RADGATE_TRACING": "1",
+        }
     if settings.vpc_endpoints:
         own["api_gateway_endpoint_vpce"] = list(settings.vpc_endpoints)
     if settings.domain is not None:

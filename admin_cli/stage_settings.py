@@ -31,6 +31,13 @@ class Limit(_Table):
     burst: int = Field(default=400, ge=1, le=5_000)
 
 
+class Workers(_Table):
+    """How many workers run at the same time: for the queue of what somebody waits for, for bulk."""
+
+    first: int = Field(default=100, ge=2, le=1000)
+    bulk: int = Field(default=20, ge=2, le=1000)
+
+
 class Domain(_Table):
     """A host name of the operator's own; `path`: what stands between host and route."""
 
@@ -62,6 +69,7 @@ class StageSettings(_Table):
     throttle: Limit = Limit()
     compress_from: int = Field(default=1024, ge=0, le=10_485_760)
     xray: bool = False
+    workers: Workers = Workers()
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -71,6 +79,8 @@ class StageSettings(_Table):
             raise ValueError("vpc_endpoints are for a private endpoint only")
         if self.endpoint == "private" and self.domain is not None:
             raise ValueError("Chalice gives no domain to a private endpoint")
+        if self.workers.bulk >= self.workers.first:
+            raise ValueError("workers: bulk must be fewer than first, or a flood starves the rest")
         if self.network == "existing" and (self.vpc_id is None or len(set(self.subnet_ids)) != 2):  # noqa: PLR2004
             raise ValueError("an existing network needs vpc_id and two subnet_ids")
         if self.network != "existing" and (self.vpc_id or self.subnet_ids):

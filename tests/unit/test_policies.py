@@ -86,6 +86,7 @@ def test_every_allowed_action_is_named(stage: str, function: str) -> None:
 NEEDED = {
     "assume_role": "sts:AssumeRole",
     "batch_get_item": "dynamodb:BatchGetItem",
+    "change_message_visibility": "sqs:ChangeMessageVisibility",
     "delete_item": "dynamodb:DeleteItem",
     "get_item": "dynamodb:GetItem",
     "put_item": "dynamodb:PutItem",
@@ -179,6 +180,8 @@ def test_a_session_reaches_one_clients_objects() -> None:
     assert listing["Condition"] == {
         "StringLike": {"s3:prefix": ["clients/acme/*", "uploads/acme/*"]}
     }
+    assert keys["Resource"] == f"arn:aws:kms:*:{ACCOUNT}:key/*"
+    assert keys["Condition"] == {"StringLike": {"kms:ViaService": "s3.*"}}
 
 
 @pytest.mark.parametrize("nobody", ["", "*", "a*", "acme/..", "Acme", "acme\n", "x" * 64])
