@@ -144,10 +144,11 @@ def test_the_policy_binds_bucket_name_type_and_size(s3: S3Client) -> None:
 
 
 def test_stored_bytes_take_the_buckets_encryption_and_are_of_no_type(s3: S3Client) -> None:
-    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}
     s3.put_bucket_encryption(
         Bucket=BUCKET,
-        ServerSideEncryptionConfiguration={"Rules": [rule]},  # type: ignore[list-item]
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}]
+        },
     )
     store_on(s3).put(NAME, IMAGE)
     kept = s3.head_object(Bucket=BUCKET, Key=NAME)
