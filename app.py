@@ -120,6 +120,12 @@ def sweep(_event: object) -> None:
     bootstrap.sweeper().sweep(Deadline(SWEEP_SECONDS))
 
 
+@app.lambda_function(name="deliver")
+def deliver(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Mail clients and call their webhooks; SQS sends those notices again that the answer names."""
+    return bootstrap.notices().handle(event, bootstrap.delivering().deliver)
+
+
 @app.lambda_function(name="efs_sync")
 def efs_sync(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401 - Lambda's own
     """Bring a tree of packages onto the mount, switch it, or tell what is there."""

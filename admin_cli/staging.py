@@ -82,7 +82,11 @@ def policies(project: Path, stage: str) -> list[str]:
 
 def deploy_values(foundation: Foundation, model_dir: str) -> dict[str, str]:
     """What `${…}` in config.json and the policies may name."""
+    domain = foundation.MailDomain
     return foundation.model_dump() | {
+        "MailFrom": f"radgate@{domain}" if domain else "",
+        # Of a policy's resource something must be named; nothing can be sent from this one.
+        "MailIdentity": domain or "mail-is-off.invalid",
         "Partition": foundation.partition,
         "Region": foundation.region,
         "AccountId": foundation.account,

@@ -64,7 +64,8 @@ def wires(foundation: Foundation, settings: StageSettings) -> tuple[Wire, ...]:
     return (
         Wire(foundation.QueueArn, "worker", batch=4, window=0, concurrency=workers.first),
         Wire(foundation.BulkQueueArn, "worker", batch=10, window=1, concurrency=workers.bulk),
-        Wire(foundation.DeliveryQueueArn, "deliver", batch=5, window=0, concurrency=0),
+        # One at a time: each may wait for a slow server for half a minute, and is cut off at 60 s.
+        Wire(foundation.DeliveryQueueArn, "deliver", batch=1, window=0, concurrency=10),
     )
 
 

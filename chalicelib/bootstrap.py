@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from chalicelib.aws import ClientSessions
     from chalicelib.delivery.batches import SqsBatches
+    from chalicelib.delivery.notices import SqsNotices
     from chalicelib.errors import RadgateError
     from chalicelib.inference.predictor import Predictor
     from chalicelib.ports import (
@@ -389,8 +390,17 @@ def delivering() -> DeliveryService:
             ),
             "webhook": WebhookCourier(DynamoSecretStore(ours), now, network),
         },
+        monitor=monitor("deliver"),
         clock=now,
     )
+
+
+@cache
+def notices() -> SqsNotices:
+    """Return what takes the events of the queue of deliveries apart."""
+    from chalicelib.delivery.notices import SqsNotices
+
+    return SqsNotices(monitor("deliver"))
 
 
 @cache

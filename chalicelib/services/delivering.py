@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chalicelib.domain import Channel, Client, Notice, Study
-    from chalicelib.ports import Clock, Courier, DeliveryStore, Directory, Outbox
+    from chalicelib.ports import Clock, Courier, DeliveryStore, Directory, Monitor, Outbox
 
 # Longer than a function may run: whoever has claimed a try is done with it by then.
 HOLD = timedelta(seconds=90)
@@ -91,6 +91,7 @@ class DeliveryService:
     directory: Directory
     outbox: Outbox
     couriers: Mapping[Channel, Courier]
+    monitor: Monitor
     clock: Clock
     chance: Callable[[], float] = random.random
 
@@ -105,7 +106,7 @@ class DeliveryService:
         if found is None or found.next_at is None or found.next_at > now + EARLY:
             return None
         if found.attempt and now >= _last_moment(found):
-            return self._move(found, _ended(found, "failed", found.last_error))
+            return self._note(found, _ended(found, "failed", found.last_error))
         claimed = found.model_copy(
             update={
                 "attempt": found.attempt + 1,
@@ -115,8 +116,8 @@ class DeliveryService:
         )
         if self._move(found, claimed) is None:
             return None
-        told = self._move(claimed, _after(claimed, self._try(claimed)))
-        if told is not None and told.status == "pending":
+        told = self._note(claimed, _after(claimed, self._try(claimed)))
+        if told is not None:
             self.outbox.send(told)
         return told
 
@@ -127,6 +128,24 @@ class DeliveryService:
         if delivery.channel not in _channels(client):
             return Outcome(verdict="never", reason=f"The {delivery.channel} was switched off.")
         return self.couriers[delivery.channel].tell(client, delivery)
+
+    def _note(self, before: Delivery, after: Delivery) -> Delivery | None:
+        """Note how a delivery stands, and tell the operator, without the address."""
+        if self._move(before, after) is None:
+            return None
+        self.monitor.note(
+            "delivery",
+            event_id=after.id,
+            client=after.client_id,
+            study_id=after.study_id,
+            channel=after.channel,
+            status=after.status,
+            attempt=after.attempt,
+            reason=after.last_error,
+        )
+        outcome = "again" if after.status == "pending" else after.status
+        self.monitor.measure("Deliveries", 1, "Count", channel=after.channel, outcome=outcome)
+        return after
 
     def _move(self, before: Delivery, after: Delivery) -> Delivery | None:
         return after if self.store.advance(before, after) else None

@@ -26,6 +26,8 @@ CHALICE = Path(__file__).resolve().parents[2] / ".chalice"
 STAGES = ("local", "dev", "prod")
 FUNCTIONS = ("api_handler", "worker", "sweep", "deliver", "efs_sync")
 ACCOUNT = "111122223333"
+MAIL_DOMAIN = "mail.example"
+MAIL_IDENTITY = f"arn:aws:ses:eu-central-1:{ACCOUNT}:identity/{MAIL_DOMAIN}"
 DATA_ROLE = f"arn:aws:iam::{ACCOUNT}:role/radgate-prod-data"
 
 
@@ -47,6 +49,8 @@ def foundation(stage: str) -> Foundation:
         DeliveryQueueUrl=url.replace("-jobs", "-deliveries"),
         DeliveryQueueArn=sqs.replace("-jobs", "-deliveries"),
         DataRoleArn=f"arn:aws:iam::{ACCOUNT}:role/radgate-{stage}-data",
+        MailDomain=MAIL_DOMAIN,
+        MailConfigurationSet=f"radgate-{stage}",
     )
 
 
@@ -216,6 +220,8 @@ def test_every_resource_belongs_to_the_stage(stage: str, function: str) -> None:
         assert "NotAction" not in statement
         assert "NotResource" not in statement
         for resource in listed(statement["Resource"]):
+            if resource == MAIL_IDENTITY:  # the operator's domain, which stages may share
+                continue
             name = resource.partition(":::")[2] or resource.split(":", 5)[5]
             assert own in name.partition("*")[0], resource
             assert not any(f"radgate-{other}" in resource for other in STAGES if other != stage)
@@ -257,8 +263,24 @@ def test_each_stage_has_its_policy_and_its_own_resources(stage: str) -> None:
         "RADGATE_BULK_QUEUE_URL": foundation(stage).BulkQueueUrl,
         "RADGATE_DELIVERY_QUEUE_URL": foundation(stage).DeliveryQueueUrl,
         "RADGATE_DATA_ROLE": foundation(stage).DataRoleArn,
+        "RADGATE_MAIL_FROM": f"radgate@{MAIL_DOMAIN}",
+        "RADGATE_MAIL_CONFIGURATION_SET": f"radgate-{stage}",
         "MODEL_DIR": "/mnt/models",
-    }
+    } | ({"RADGATE_WEBHOOK_LOOPBACK": "1"} if stage == "local" else {})
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_only_deliver_mails_and_from_one_address_alone(stage: str) -> None:
+    assert [f for f in FUNCTIONS if "ses:SendEmail" in allowed(stage, f)] == ["deliver"]
+    [mail] = [s for s in statements(stage, "deliver") if s["Sid"] == "Mail"]
+    assert mail["Condition"] == {"StringEquals": {"ses:FromAddress": f"radgate@{MAIL_DOMAIN}"}}
+    assert mail["Resource"][0] == MAIL_IDENTITY
+
+
+def test_without_a_domain_no_identity_can_be_mailed_from() -> None:
+    values = deploy_values(foundation("prod").model_copy(update={"MailDomain": ""}), "/mnt/models")
+    assert values["MailFrom"] == ""
+    assert values["MailIdentity"].endswith(".invalid")
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

@@ -28,6 +28,7 @@ from tests.fakes.deliveries import (
     a_delivery,
     notice_of,
 )
+from tests.fakes.operations import FakeMonitor
 from tests.fakes.tenants import FakeDirectory
 from tests.fakes.values import NOON, a_client, a_study
 
@@ -51,6 +52,7 @@ class World:
     directory: FakeDirectory = field(default_factory=FakeDirectory)
     mail: FakeCourier = field(default_factory=FakeCourier)
     webhook: FakeCourier = field(default_factory=FakeCourier)
+    monitor: FakeMonitor = field(default_factory=FakeMonitor)
     chance: float = 0.5
     client: Client = field(default_factory=lambda: a_client(mail=True, webhook=HOOK))
 
@@ -65,6 +67,7 @@ class World:
             directory=wrap(self.directory),
             outbox=wrap(self.outbox),
             couriers={"mail": wrap(self.mail), "webhook": wrap(self.webhook)},
+            monitor=self.monitor,
             clock=self.clock,
             chance=lambda: self.chance,
         )
@@ -266,6 +269,23 @@ class _Emptied(FakeDeliveryStore):
             self._claimed = True
             return self._before.advance(before, after)
         return super().advance(before, after)
+
+
+def test_the_operator_sees_each_try_and_no_address() -> None:
+    world = World(webhook=FakeCourier([AGAIN, DONE]))
+    delivery = world.have()
+    world.sweep_until_done(delivery)
+    facts = [facts for event, facts in world.monitor.lines if event == "delivery"]
+    assert [(one["status"], one["attempt"], one["reason"]) for one in facts] == [
+        ("pending", 1, AGAIN.reason),
+        ("delivered", 2, ""),
+    ]
+    outcomes = [dimensions for _, _, dimensions in world.monitor.values]
+    assert outcomes == [
+        {"channel": "webhook", "outcome": "again"},
+        {"channel": "webhook", "outcome": "delivered"},
+    ]
+    assert "hooks.example" not in repr(world.monitor.lines)
 
 
 # --- tries over a day -------------------------------------------------------------------
