@@ -11,6 +11,8 @@ import typer
 from admin_cli import audit, clients, keys, local, models, plans, runtime, usage, webhooks
 from admin_cli.console import Console
 from admin_cli.cost import cost
+from admin_cli.deploy import deploy_command
+from admin_cli.destroy import destroy_command
 from admin_cli.doctor import doctor
 
 # What a stage may be called: it becomes part of names of stacks, tables and usage plans.
@@ -65,3 +67,5 @@ app.add_typer(usage.app, name="usage")
 app.add_typer(webhooks.app, name="webhooks")
 app.command()(cost)
 app.command()(doctor)
+app.command("deploy")(deploy_command)
+app.command("destroy")(destroy_command)

@@ -41,6 +41,11 @@ class Console:
     stage: str
     json: bool = False
 
+    @property
+    def interactive(self) -> bool:
+        """Whether somebody is there to answer a question."""
+        return sys.stdin.isatty()
+
     def print_json(self, obj: object) -> None:
         """Write `obj` (plain data, domain values, times, paths) to stdout as one JSON document."""
         typer.echo(json.dumps(to_jsonable_python(obj), indent=2, ensure_ascii=False))
@@ -80,7 +85,7 @@ class Console:
         """Ask on stderr whether to go on, unless `yes`. Raises CliError where nobody can answer."""
         if yes:
             return
-        if not sys.stdin.isatty():
+        if not self.interactive:
             raise CliError(f"{question} Nobody is there to answer: give --yes")
         typer.confirm(question, abort=True, err=True)
 

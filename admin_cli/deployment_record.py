@@ -38,6 +38,11 @@ def read_deployment(table: str) -> Deployment | None:
     return Deployment(**{name: str(item[name]) for name in names})
 
 
+def forget_deployment(table: str) -> None:
+    """Remove the record; none is no error. Raises botocore's ClientError."""
+    aws.table(table).delete_item(Key=DEPLOYMENT_KEY)
+
+
 def write_deployment(table: str, deployment: Deployment) -> Deployment:
     """Record `deployment` and return it. Raises botocore's ClientError."""
     aws.table(table).put_item(Item={**DEPLOYMENT_KEY, **asdict(deployment)})

@@ -18,13 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudformation.literals import CapabilityType
     from mypy_boto3_cloudformation.type_defs import ParameterTypeDef, StackTypeDef, TagTypeDef
 
 TEMPLATE = Path(__file__).resolve().parent.parent / ".chalice" / "foundation.yaml"
 WAIT_SECONDS = 1800  # a table with an index takes minutes on AWS, the later EFS mounts more
-_RETRY = Config(retries={"total_max_attempts": 8, "mode": "standard"})
+RETRY = Config(retries={"total_max_attempts": 8, "mode": "standard"})
 # A stack in one of these was never whole: CloudFormation lets nothing be done to it but delete.
-_STILLBORN = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"}
+STILLBORN = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"}
+CAPABILITIES: list[CapabilityType] = ["CAPABILITY_NAMED_IAM"]  # the data role has its own name
 _BEGUN = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"}
 
 
@@ -86,11 +88,11 @@ def apply_foundation(stage: str, tell: Callable[[str], None] = lambda _text: Non
     Safe to run again after a kill at any point: a stack under way is waited for, a stillborn one
     is deleted first. `tell` receives progress. Raises CliError with CloudFormation's reason.
     """
-    client: CloudFormationClient = boto3.client("cloudformation", config=_RETRY)
+    client: CloudFormationClient = boto3.client("cloudformation", config=RETRY)
     name = stack_name(stage)
     try:
         stack = _settled(client, name)
-        if stack is not None and stack["StackStatus"] in _STILLBORN:
+        if stack is not None and stack["StackStatus"] in STILLBORN:
             tell(f"stack {name}: removing what a failed first attempt left")
             client.delete_stack(StackName=name)
             stack = _settled(client, name)
@@ -112,17 +114,38 @@ def apply_foundation(stage: str, tell: Callable[[str], None] = lambda _text: Non
     return _outputs(name, stack)
 
 
+def find_stack(stage: str) -> StackTypeDef | None:
+    """The stack of a stage as CloudFormation describes it, or None. Raises CliError."""
+    client: CloudFormationClient = boto3.client("cloudformation", config=RETRY)
+    try:
+        return describe(client, stack_name(stage))
+    except (ClientError, BotoCoreError) as error:
+        raise CliError(f"stack {stack_name(stage)}: {error}") from error
+
+
 def read_foundation(stage: str) -> Foundation:
     """The outputs of the stack of `stage`. Raises CliError when it is not there or not whole."""
-    client: CloudFormationClient = boto3.client("cloudformation", config=_RETRY)
-    name = stack_name(stage)
-    try:
-        stack = _describe(client, name)
-    except (ClientError, BotoCoreError) as error:
-        raise CliError(f"stack {name}: {error}") from error
+    name, stack = stack_name(stage), find_stack(stage)
     if stack is None:
         raise CliError(f"stack {name} does not exist: deploy stage {stage} first")
     return _outputs(name, stack)
+
+
+def delete_stack(stage: str, tell: Callable[[str], None]) -> None:
+    """Delete the stack of a stage and wait for it; none is no error. Raises CliError."""
+    client: CloudFormationClient = boto3.client("cloudformation", config=RETRY)
+    name = stack_name(stage)
+    try:
+        if _settled(client, name) is None:
+            return
+        tell(f"stack {name}: deleting")
+        client.update_termination_protection(StackName=name, EnableTerminationProtection=False)
+        client.delete_stack(StackName=name)
+        stack = _settled(client, name)
+        if stack is not None:
+            raise CliError(f"stack {name}: {_reason(client, name, stack)}")
+    except (ClientError, BotoCoreError) as error:
+        raise CliError(f"stack {name}: {error}") from error
 
 
 def stack_inputs(stage: str) -> tuple[list[ParameterTypeDef], list[TagTypeDef]]:
@@ -144,7 +167,7 @@ def _submit(client: CloudFormationClient, name: str, stage: str, *, create: bool
             TemplateBody=template,
             Parameters=parameters,
             Tags=tags,
-            Capabilities=["CAPABILITY_NAMED_IAM"],  # the data role has a name of its own
+            Capabilities=CAPABILITIES,
             EnableTerminationProtection=stage != "local",
         )
         return True
@@ -154,7 +177,7 @@ def _submit(client: CloudFormationClient, name: str, stage: str, *, create: bool
             TemplateBody=template,
             Parameters=parameters,
             Tags=tags,
-            Capabilities=["CAPABILITY_NAMED_IAM"],  # the data role has a name of its own
+            Capabilities=CAPABILITIES,
         )
     except ClientError as error:
         if "No updates are to be performed" in str(error):
@@ -168,7 +191,7 @@ def _settled(client: CloudFormationClient, name: str) -> StackTypeDef | None:
     deadline = time.monotonic() + WAIT_SECONDS
     pause = 0.1  # the local AWS is done at once; AWS is asked every few seconds
     while True:
-        stack = _describe(client, name)
+        stack = describe(client, name)
         if stack is None or not stack["StackStatus"].endswith("_IN_PROGRESS"):
             return stack
         if stack["StackStatus"] == "REVIEW_IN_PROGRESS":
@@ -179,7 +202,8 @@ def _settled(client: CloudFormationClient, name: str) -> StackTypeDef | None:
         pause = min(pause * 2, 5)
 
 
-def _describe(client: CloudFormationClient, name: str) -> StackTypeDef | None:
+def describe(client: CloudFormationClient, name: str) -> StackTypeDef | None:
+    """The stack, or None when there is none. Raises botocore's errors."""
     try:
         stack = client.describe_stacks(StackName=name)["Stacks"][0]
     except ClientError as error:

@@ -74,7 +74,7 @@ REFUSALS: tuple[tuple[tuple[GatewayResponseTypeType, ...], Problem], ...] = (
 )
 
 
-def _headers(problem: Problem) -> dict[str, str]:
+def headers(problem: Problem) -> dict[str, str]:
     """Response headers in API Gateway's notation: constants in single quotes."""
     headers = {"Content-Type": "'application/problem+json'", "X-Request-Id": "context.requestId"}
     if problem.retry_after is not None:
@@ -94,7 +94,7 @@ def apply_refusals(client: APIGatewayClient, rest_api_id: str, api_stage: str) -
                 restApiId=rest_api_id,
                 responseType=kind,
                 statusCode=str(problem.status),
-                responseParameters=_headers(problem),
+                responseParameters=headers(problem),
                 # The gateway fills in the request's id.
                 responseTemplates={"application/json": problem.body("$context.requestId")},
             )

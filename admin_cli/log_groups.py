@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_logs.type_defs import LogGroupTypeDef
@@ -24,16 +24,8 @@ def keep_logs(
 
     Left to Lambda, a group comes with the first line and keeps it for ever. Raises ClientError.
     """
-    for function in functions:
-        name = f"/aws/lambda/{function}"
-        there = next(
-            (
-                group
-                for group in client.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
-                if group.get("logGroupName") == name
-            ),
-            None,
-        )
+    for name, found in unkept_logs(client, functions, days, key_arn):
+        there = found
         if there is None:
             tell(f"log group {name}")
             there = _create(client, name, key_arn)
@@ -41,6 +33,19 @@ def keep_logs(
             client.put_retention_policy(logGroupName=name, retentionInDays=days)
         if key_arn and there.get("kmsKeyId") != key_arn:
             client.associate_kms_key(logGroupName=name, kmsKeyId=key_arn)
+
+
+def unkept_logs(
+    client: CloudWatchLogsClient, functions: Iterable[str], days: int, key_arn: str
+) -> Iterator[tuple[str, LogGroupTypeDef | None]]:
+    """The log groups that are not as they should be, by name; None for one that is not there."""
+    for function in functions:
+        name = f"/aws/lambda/{function}"
+        found = client.describe_log_groups(logGroupNamePrefix=name)["logGroups"]
+        there = next((group for group in found if group.get("logGroupName") == name), None)
+        kept = there is not None and there.get("retentionInDays") == days
+        if not kept or (key_arn and there is not None and there.get("kmsKeyId") != key_arn):
+            yield name, there
 
 
 def _create(client: CloudWatchLogsClient, name: str, key_arn: str) -> LogGroupTypeDef:
