@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sysconfig
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from admin_cli.console import CliError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from mypy_boto3_apigateway import APIGatewayClient
@@ -21,11 +22,15 @@ _STEPS = ("Creating", "Updating", "Deleting")
 
 
 def run_chalice(
-    arguments: Sequence[str], build: Path, log: Path, tell: Callable[[str], None]
+    arguments: Sequence[str],
+    build: Path,
+    log: Path,
+    tell: Callable[[str], None],
+    defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Run ``chalice ARGUMENTS`` in `build`; its steps go to `tell`, all of its output to `log`.
 
-    Raises CliError with the reason that Chalice gives.
+    `defaults`: environment variables for those that are not set. Raises CliError with the reason that Chalice gives.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []
@@ -34,7 +39,7 @@ def run_chalice(
         subprocess.Popen(  # noqa: S603 - the environment's own chalice, no shell
             [os.path.join(sysconfig.get_path("scripts"), "chalice"), *arguments],  # noqa: PTH118
             cwd=build,
-            env=_environment(),
+            env={**defaults, **_environment()},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -23,6 +23,8 @@ from admin_cli.staging import MOUNT, stage_project
 if TYPE_CHECKING:
     from admin_cli.stage_settings import StageSettings
 
+# Chalice wants to know a Region even where it asks AWS nothing; the template is good for any.
+_ANYWHERE = {"AWS_DEFAULT_REGION": "eu-central-1"}
 NOTES = """\
 # Radgate, stage {stage}
 
@@ -60,7 +62,8 @@ def emit(stage: str, settings: StageSettings, home: Path, folder: Path) -> tuple
     stage_project(stage, foundation, build, str(home / "models") if stage == "local" else MOUNT)
     with tempfile.TemporaryDirectory(prefix="radgate-") as temporary:
         command = ["package", "--stage", stage, temporary]
-        run_chalice(command, build, home / "logs" / f"package-{stage}.log", lambda _text: None)
+        log = home / "logs" / f"package-{stage}.log"
+        run_chalice(command, build, log, lambda _text: None, _ANYWHERE)
         packaged = json.loads((Path(temporary) / "sam.json").read_text(encoding="utf-8"))
         code = (Path(temporary) / "deployment.zip").read_bytes()
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,141 @@
+"""References in the emitted template, and what is put into what Chalice packages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from admin_cli.emit import base_template, merge
+from admin_cli.emit_references import PLACEHOLDERS, placeholder_foundation, refer
+from admin_cli.emit_resources import complete
+from admin_cli.foundation import Foundation
+from admin_cli.gateway_responses import REFUSALS
+from admin_cli.stage_settings import StageSettings
+
+NAMES = PLACEHOLDERS | {
+    "TableName": {"Ref": "Table"},
+    "BucketArn": {"Fn::GetAtt": ["Bucket", "Arn"]},
+}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("@{TableName}", {"Ref": "Table"}),
+        ("plain", "plain"),
+        (7, 7),
+        (None, None),
+        (
+            "@{BucketArn}/clients/*",
+            {"Fn::Sub": ["${BucketArn}/clients/*", {"BucketArn": NAMES["BucketArn"]}]},
+        ),
+        # What already looks like a reference must not become one.
+        (
+            "${literal} @{Region}",
+            {"Fn::Sub": ["${!literal} ${Region}", {"Region": {"Ref": "AWS::Region"}}]},
+        ),
+        ({"Fn::Sub": "${AWS::Region}"}, {"Fn::Sub": "${AWS::Region}"}),
+        (["@{TableName}", {"a": "@{Region}"}], [{"Ref": "Table"}, {"a": {"Ref": "AWS::Region"}}]),
+    ],
+)
+def test_placeholders_become_references(before: Any, after: Any) -> None:
+    assert refer(before, NAMES) == after
+
+
+def test_a_name_that_the_foundation_lacks_is_no_silent_text() -> None:
+    with pytest.raises(KeyError, match="Nothing"):
+        refer("@{Nothing}/x", NAMES)
+
+
+def test_every_output_of_the_foundation_can_be_referred_to() -> None:
+    assert set(Foundation.model_fields) <= set(base_template()["Outputs"])
+
+
+def test_without_a_network_there_is_nothing_to_mount() -> None:
+    without = placeholder_foundation(StageSettings(network="none"))
+    assert (without.AccessPointArn, without.FunctionSubnetA) == ("", "")
+    with_one = placeholder_foundation(StageSettings())
+    assert with_one.AccessPointArn == "@{AccessPointArn}"
+    assert (with_one.region, with_one.account) == ("@{Region}", "@{AccountId}")
+
+
+def packaged() -> dict[str, Any]:
+    """What `chalice package` writes, in small."""
+
+    def function(handler: str, role: str) -> dict[str, Any]:
+        properties = {
+            "Handler": handler,
+            "CodeUri": "./x.zip",
+            "Role": {"Fn::GetAtt": [role, "Arn"]},
+        }
+        return {"Type": "AWS::Serverless::Function", "Properties": properties}
+
+    return {
+        "Resources": {
+            "APIHandler": function("app.app", "ApiHandlerRole"),
+            "Worker": function("app.worker", "WorkerRole"),
+            "Deliver": function("app.deliver", "DeliverRole"),
+            **{
+                name: {"Type": "AWS::IAM::Role", "Properties": {}}
+                for name in ("ApiHandlerRole", "WorkerRole", "DeliverRole")
+            },
+            "RestAPI": {
+                "Type": "AWS::Serverless::Api",
+                "Properties": {"DefinitionBody": {"info": {"title": "radgate"}, "paths": {}}},
+            },
+        },
+        "Outputs": {},
+    }
+
+
+def completed(settings: StageSettings) -> dict[str, Any]:
+    document = packaged()
+    complete(document, "prod", settings, placeholder_foundation(settings))
+    return dict(merge(base_template(), document, "prod", settings)["Resources"])
+
+
+def test_functions_have_the_names_that_the_foundation_lets_in() -> None:
+    resources = completed(StageSettings())
+    names = {n: resources[n]["Properties"]["FunctionName"] for n in ("APIHandler", "Worker")}
+    assert names == {"APIHandler": "radgate-prod", "Worker": "radgate-prod-worker"}
+    assert resources["ApiHandlerRole"]["Properties"]["RoleName"] == "radgate-prod-api_handler"
+    code = resources["Worker"]["Properties"]["CodeUri"]
+    assert code == {"Bucket": {"Ref": "CodeBucket"}, "Key": {"Ref": "CodeKey"}}
+
+
+def test_readers_of_models_are_mounted_once_the_mount_targets_are_there() -> None:
+    resources = completed(StageSettings())
+    [mount] = resources["Worker"]["Properties"]["FileSystemConfigs"]
+    assert mount["LocalMountPath"] == "/mnt/models"
+    assert mount["Arn"] == base_template()["Outputs"]["AccessPointArn"]["Value"]
+    assert resources["Worker"]["DependsOn"] == ["MountTargetA", "MountTargetB"]
+    assert "FileSystemConfigs" not in resources["Deliver"]["Properties"]
+
+
+def test_each_queue_wakes_its_function() -> None:
+    resources = completed(StageSettings())
+    wires = {
+        name: resources[name]["Properties"]
+        for name in ("QueueWakesWorker", "BulkQueueWakesWorker", "DeliveryQueueWakesDeliver")
+    }
+    assert wires["QueueWakesWorker"]["EventSourceArn"] == {"Fn::GetAtt": ["Queue", "Arn"]}
+    for properties in wires.values():
+        assert properties["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+
+
+def test_the_gateways_refusals_are_in_the_apis_own_text() -> None:
+    api = completed(StageSettings())["RestAPI"]["Properties"]
+    responses = api["DefinitionBody"]["x-amazon-apigateway-gateway-responses"]
+    assert set(responses) == {kind for kinds, _problem in REFUSALS for kind in kinds}
+    assert responses["INVALID_API_KEY"]["statusCode"] == 403
+    assert api["AccessLogSetting"]["DestinationArn"] == {"Fn::GetAtt": ["ApiLog", "Arn"]}
+    assert not api["MethodSettings"][0]["DataTraceEnabled"]
+
+
+def test_the_parameters_have_the_stages_values() -> None:
+    settings = StageSettings(log_days=30)
+    template = merge(base_template(), packaged(), "prod", settings)
+    parameters = template["Parameters"]
+    assert (parameters["Stage"]["Default"], parameters["LogDays"]["Default"]) == ("prod", "30")
+    assert "Default" not in parameters["CodeKey"]
