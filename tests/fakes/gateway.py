@@ -47,7 +47,9 @@ class FakeGateway:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
         path: Mapping[str, str] | None = None,
+        context: Mapping[str, object] | None = None,
     ) -> Answer:
+        """Return the answer; `context` adds to what the gateway says of a request."""
         sent = dict(headers or {})
         if self.key is not None:
             sent["X-Api-Key"] = self.key
@@ -67,6 +69,7 @@ class FakeGateway:
                 "requestId": "11111111-2222-4333-8444-555555555555",
                 "stage": "v1",
                 "identity": {"sourceIp": "127.0.0.1"},
+                **(context or {}),
             },
         }
         answer = self.app(event, None)
