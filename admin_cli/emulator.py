@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from admin_cli.console import CliError
+from admin_cli.emulator_iam import SWITCH
 from admin_cli.emulator_launcher import ALREADY_RUNNING, HOST, take_lock
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -51,6 +52,7 @@ _KEPT = (
     "LC_ALL",
     "TZ",
     "SSL_CERT_FILE",
+    "SMTP_HOST",  # where the local SES hands its mail on to
     "LD_LIBRARY_PATH",
     "OMP_NUM_THREADS",
 )
@@ -109,6 +111,8 @@ def start(home: Path, port: int = 0, lifeline: int | None = None) -> LocalAws:
     if lifeline is not None:
         command += ["--lifeline", str(lifeline)]
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    if os.environ.get(SWITCH) == "1":
+        kept["AUTH"] = "true"  # every call is checked against its caller's policies
     log = folder / "emulator.log"
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - our own module, no shell

@@ -142,6 +142,7 @@ def main(arguments: list[str] | None = None) -> int:
     configure(home, port)
     ministack = import_module("ministack.app")
     import_module("admin_cli.emulator_gaps").bridge()
+    import_module("admin_cli.emulator_iam").bridge_conditions()
     if options.lifeline is not None:
         follow(options.lifeline)
     json.dump({"pid": os.getpid(), "port": port}, lock)
