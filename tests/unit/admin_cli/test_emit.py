@@ -64,7 +64,7 @@ def packaged() -> dict[str, Any]:
     """What `chalice package` writes, in small."""
 
     def function(handler: str, role: str) -> dict[str, Any]:
-        properties = {
+        properties: dict[str, Any] = {
             "Handler": handler,
             "CodeUri": "./x.zip",
             "Role": {"Fn::GetAtt": [role, "Arn"]},

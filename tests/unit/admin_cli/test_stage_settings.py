@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from admin_cli.console import CliError
 from admin_cli.stage_settings import STAGES, StageSettings, stage_settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CERTIFICATE = "arn:aws:acm:eu-central-1:111122223333:certificate/abc"
 EXISTING = {"network": "existing", "vpc_id": "vpc-0123abcd", "subnet_ids": ["subnet-0123abcd"] * 2}
