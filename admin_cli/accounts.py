@@ -88,7 +88,7 @@ class Accounts:
         )
 
     def set_details(self, client_id: str, details: Mapping[str, Attribute]) -> Client | None:
-        """Set `name`, `email`, `gate_policy` or `mail`.
+        """Set `name`, `email`, `gate_policy`, `retention_days` or `mail`.
 
         None when there is no such client, or it is being deleted.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from chalicelib.tenants.audit import Trail
     from chalicelib.tenants.records import Item
 
-Attribute = str | bool
+Attribute = str | bool | int
 NEW = "attribute_not_exists(pk)"
 THERE = "attribute_exists(pk)"
 
@@ -119,10 +120,13 @@ class AuditedTable:
 
 def told(values: Mapping[str, Attribute | None]) -> dict[str, Any]:
     """Return attributes as the trail tells them: a plan not as text within text."""
-    return {
-        name: json.loads(value) if name == "plan" and isinstance(value, str) else value
-        for name, value in values.items()
-    }
+    return {name: _told_value(name, value) for name, value in values.items()}
+
+
+def _told_value(name: str, value: object) -> object:
+    if isinstance(value, Decimal):  # as which DynamoDB returns a number
+        return int(value)
+    return json.loads(value) if name == "plan" and isinstance(value, str) else value
 
 
 def told_client(client: Client) -> dict[str, Any]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from admin_cli.accounts import Accounts
+    from admin_cli.audited import Attribute
     from admin_cli.gateway import Gateway
     from chalicelib.domain import GatePolicy, Plan
     from chalicelib.ports import Clock
@@ -31,7 +32,7 @@ class ClientRegistry:
         self._plans = plans
         self._clock = clock
 
-    def create_client(
+    def create_client(  # noqa: PLR0913 - each is a detail of a client
         self,
         id: str,  # noqa: A002
         name: str,
@@ -39,17 +40,19 @@ class ClientRegistry:
         plan: str,
         *,
         mail: bool = False,
+        retention_days: int | None = None,
     ) -> Client:
         """Create a client with its usage plan, or finish what an earlier run began.
 
         A client that is there already with the same name, e-mail and plan is returned as it is,
-        but with `mail` switched on if that is wanted. Raises CliError when the id is or was
-        another's or the plan is not in the catalogue.
+        but with `mail` switched on and the retention changed if that is wanted. Raises CliError
+        when the id is or was another's or the plan is not in the catalogue.
         """
         terms = self._terms(plan)
-        fields = {"id": id, "name": name, "email": email, "mail": mail}
+        fields = {"id": id, "name": name, "email": email, "mail": mail, "plan": terms}
+        kept = {} if retention_days is None else {"retention_days": retention_days}
         try:
-            client = Client.model_validate(fields | {"plan": terms, "created_at": self._clock()})
+            client = Client.model_validate(fields | kept | {"created_at": self._clock()})
         except ValidationError as error:
             raise CliError(amiss(error)) from error
         _refuse_unusable(client)
@@ -60,8 +63,9 @@ class ClientRegistry:
             if (known.name, known.email, known.plan.name) != (name, email, plan):
                 raise CliError(f"client {id} exists already, with another name, e-mail or plan")
             client = known
-            if mail and not known.mail:
-                client = self._present(self._accounts.set_details(id, {"mail": True}), id)
+            wanted: dict[str, Attribute] = {**kept, **({"mail": True} if mail else {})}
+            if wanted:
+                client = self._present(self._accounts.set_details(id, wanted), id)
         return self._with_usage_plan(client)
 
     def client(self, client_id: str) -> Client:
@@ -84,6 +88,7 @@ class ClientRegistry:
         gate_policy: GatePolicy | None = None,
         *,
         mail: bool | None = None,
+        retention_days: int | None = None,
     ) -> Client:
         """Change what is given; the plan's terms become those of the catalogue as it is now.
 
@@ -91,7 +96,13 @@ class ClientRegistry:
         one that crashed is finished by the next.
         """
         client = self.client(client_id)
-        details = {"name": name, "email": email, "gate_policy": gate_policy, "mail": mail}
+        details = {
+            "name": name,
+            "email": email,
+            "gate_policy": gate_policy,
+            "mail": mail,
+            "retention_days": retention_days,
+        }
         given = {field: value for field, value in details.items() if value is not None}
         terms = None if plan is None else self._terms(plan)
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from admin_cli.console import console_of
 from admin_cli.key_views import key_view, state_of
+from admin_cli.keys import parse_duration
 from admin_cli.registry import open_registry
 from admin_cli.removal import open_removal
 from chalicelib.domain import GatePolicy  # noqa: TC001 - typer reads the annotation
@@ -19,6 +21,24 @@ app = typer.Typer(help="The organisations that may use the API.", no_args_is_hel
 
 Switch = Literal["on", "off"]
 ClientArgument = Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")]
+
+
+def parse_retention(text: str) -> timedelta:
+    """Return the time of e.g. ``30d`` or ``4w``: whole days, from one to 365."""
+    kept = parse_duration(text)
+    if kept % timedelta(days=1) or kept > timedelta(days=365):
+        raise typer.BadParameter("whole days, such as 30d or 4w, and at most 365 of them")
+    return kept
+
+
+RetentionOption = Annotated[
+    timedelta | None,
+    typer.Option(
+        parser=parse_retention,
+        metavar="DURATION",
+        help="After so long a study's image, report and findings are erased; 1d to 365d.",
+    ),
+]
 
 
 @app.command()
@@ -34,6 +54,7 @@ def create(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     email: Annotated[str, typer.Option(help="Where to reach its operators.")],
     plan: Annotated[str, typer.Option(help="A plan of the catalogue, see `plans list`.")],
     mail: Annotated[Switch, typer.Option(help="Whether to mail when a queued study ends.")] = "off",
+    retention: RetentionOption = None,
 ) -> None:
     """Create a client and its API Gateway usage plan.
 
@@ -45,7 +66,7 @@ def create(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     """
     console = console_of(context)
     client = open_registry(console.stage).create_client(
-        client_id, name, email, plan, mail=mail == "on"
+        client_id, name, email, plan, mail=mail == "on", retention_days=_days(retention)
     )
     if console.json:
         console.print_json(client)
@@ -90,6 +111,7 @@ def show(context: typer.Context, client: ClientArgument) -> None:
             ("requests", f"{_per(found.plan.requests)} and key"),
             ("throttle", f"{throttle.rate_per_second:g} per second, bursts of {throttle.burst}"),
             ("gate policy", found.gate_policy),
+            ("retention", f"{found.retention_days} days"),
             ("mail", "on" if found.mail else "off"),
             ("webhook", found.webhook or "none"),
             ("usage plan", found.usage_plan_id or "not made yet: run `clients create` again"),
@@ -114,6 +136,7 @@ def update(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     mail: Annotated[
         Switch | None, typer.Option(help="Whether to mail when a queued study ends.")
     ] = None,
+    retention: RetentionOption = None,
 ) -> None:
     """Change what is given of a client. Without options it only mends its usage plan.
 
@@ -121,7 +144,13 @@ def update(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     """
     console = console_of(context)
     updated = open_registry(console.stage).update_client(
-        client, name, email, plan, gate_policy, mail=None if mail is None else mail == "on"
+        client,
+        name,
+        email,
+        plan,
+        gate_policy,
+        mail=None if mail is None else mail == "on",
+        retention_days=_days(retention),
     )
     if console.json:
         console.print_json(updated)
@@ -188,6 +217,10 @@ def resume(context: typer.Context, client: ClientArgument) -> None:
 
 def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {what}" for what, count in counts.items())
+
+
+def _days(retention: timedelta | None) -> int | None:
+    return None if retention is None else retention.days
 
 
 def _date(client: Client) -> str:

@@ -41,7 +41,7 @@ def stage() -> Iterator[Table]:
         table_name = apply_foundation("dev").TableName
         _, api = make_api()
         write_deployment(table_name, Deployment(api, "v1", "https://api.example", "", "", "", ""))
-        apply_foundation("bare")
+        apply_foundation("prod")
         yield aws.table(table_name)
         aws.table.cache_clear()
 
@@ -89,6 +89,23 @@ def test_clients_create_show_and_list(radgate: Radgate) -> None:
     assert made["usage_plan_id"]
     assert radgate.json("clients", "show", "north") == made | {"keys": []}
     assert made in radgate.json("clients", "list")
+
+
+def test_clients_have_a_retention_that_is_audited(radgate: Radgate) -> None:
+    assert radgate.create("keeper")["retention_days"] == 30
+    updated = radgate.json("clients", "update", "keeper", "--retention", "2w")
+    assert updated["retention_days"] == 14
+    assert "retention    14 days" in radgate("clients", "show", "keeper").stdout
+    [entry] = [
+        entry
+        for entry in radgate.json("audit", "log", "--client", "keeper")
+        if entry["action"] == "client.update"
+    ]
+    assert (entry["before"], entry["after"]) == ({"retention_days": 30}, {"retention_days": 14})
+    options = ("--name", "K", "--email", "k@k.example", "--plan", "clinic", "--retention", "7d")
+    assert radgate.json("clients", "create", "brief", *options)["retention_days"] == 7
+    for wrong in ("36h", "0d", "366d", "90m"):
+        assert radgate("clients", "update", "keeper", "--retention", wrong).status == 2
 
 
 def test_clients_suspend_and_resume(radgate: Radgate) -> None:
@@ -203,7 +220,7 @@ def test_wrong_usage_is_one_line_on_stderr_and_status_2(
 
 
 def test_a_stage_that_is_not_there_or_has_no_api_says_to_deploy(radgate: Radgate) -> None:
-    for stage in ("ghost", "bare"):
+    for stage in ("ghost", "prod"):
         ended = radgate("clients", "list", stage=stage)
         assert ended.status == 1
         assert "deploy" in ended.stderr

@@ -7,6 +7,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from admin_cli.clients import parse_retention
 from admin_cli.keys import parse_duration
 
 SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -30,3 +31,14 @@ def test_ten_years_are_the_most() -> None:
 def test_everything_else_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(("text", "days"), [("1d", 1), ("24h", 1), ("4w", 28), ("365d", 365)])
+def test_a_retention_is_whole_days(text: str, days: int) -> None:
+    assert parse_retention(text) == timedelta(days=days)
+
+
+@pytest.mark.parametrize("text", ["36h", "90m", "366d", "53w", "", "x"])
+def test_every_other_retention_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_retention(text)
