@@ -15,11 +15,11 @@ from safetensors.torch import load, save
 
 from chalicelib.errors import ModelUnavailable
 from chalicelib.inference.decoding import dicom
-from chalicelib.inference.framing import square, standardise
+from chalicelib.inference.framing import square
 from chalicelib.inference.gate_network import GateNet, pool, sample
 from chalicelib.inference.gate_network import standardise as standardise_cells
 from chalicelib.inference.imaging import ImageDecoder
-from chalicelib.inference.networks import EfficientNetLite0, build
+from chalicelib.inference.networks import EfficientNetLite0, build, standardise
 from chalicelib.inference.threads import one_thread
 
 if TYPE_CHECKING:

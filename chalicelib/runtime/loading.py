@@ -1,8 +1,9 @@
 """Makes the active tree importable, and quickly so on a network file system.
 
-Nothing here is imported, let alone done, before a request needs torch. The tree stands behind
-everything else on `sys.path`: what the Lambda zip brings wins. With a snapshot (see `snapshot`) the
-modules' code comes out of one file, and shared libraries are read ahead while others import.
+Nothing here is imported, let alone done, before a request needs torch. The tree stands on
+`sys.path` behind our own zip and Python itself, which win, and before what else is installed.
+With a snapshot (see `snapshot`) the modules' code comes out of one file, and shared libraries are
+read ahead while others import.
 """
 
 from __future__ import annotations
@@ -48,25 +49,33 @@ def use_tree(folder: Path, *, ahead: bool = True, snapshot: bool = True) -> None
     """
     files = folder / FILES
     found = read_snapshot(folder / SNAPSHOT) if snapshot else None
+    position = _position()
     if found is not None:
         if ahead and found.stretches:
             # A thread, because asking for much may block where the file system is slow to answer.
             threading.Thread(
                 target=_read_ahead, args=(files, found), daemon=True, name="read-ahead"
             ).start()
-        sys.meta_path.insert(0, SnapshotFinder(files, found))
-    sys.path.append(str(files))
+        sys.meta_path.insert(0, SnapshotFinder(files, found, sys.path[:position]))
+    sys.path.insert(position, str(files))
+
+
+def _position() -> int:
+    """Where on `sys.path` the tree goes."""
+    installed = ("site-packages", "dist-packages")
+    places = [i for i, entry in enumerate(sys.path) if os.path.basename(entry) in installed]  # noqa: PTH119
+    return places[0] if places else len(sys.path)
 
 
 class SnapshotFinder(MetaPathFinder):
     """Finds the modules of a snapshot; their files are where they are, their code is at hand."""
 
-    def __init__(self, files: Path, snapshot: Snapshot) -> None:
+    def __init__(self, files: Path, snapshot: Snapshot, before: list[str]) -> None:
+        """`before`: what stands before the tree on `sys.path` and therefore wins."""
         self._files = str(files)
         self._snapshot = snapshot
-        # What can be found without the tree stands before it on sys.path and wins.
         tops = {name.partition(".")[0] for name in snapshot.modules}
-        self._tops = {top for top in tops if PathFinder.find_spec(top) is None}
+        self._tops = {top for top in tops if PathFinder.find_spec(top, before) is None}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None

@@ -79,7 +79,7 @@ class Manifest(Value):
         return tree_hash(self.python, self.platform, self.files)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """The length of all files together."""
         return sum(file.bytes for file in self.files)
 
@@ -89,7 +89,7 @@ class Manifest(Value):
         if paths != sorted(set(paths)):
             raise ValueError("the files are not sorted, or one is named twice")
         _check_paths(paths)
-        if self.bytes > MAX_TREE_BYTES:
+        if self.size > MAX_TREE_BYTES:
             raise ValueError("the tree is larger than it may be")
         filled = [0] * len(self.files)
         for part in self.parts:

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import CodeType
 
 _MAGIC = b"radgate snapshot 1 " + importlib.util.MAGIC_NUMBER
 _PAGE = 4096
@@ -77,12 +77,18 @@ def read_snapshot(path: Path) -> Snapshot | None:
     )
 
 
-def write_snapshot(path: Path, files: Path) -> None:
-    """Write down what this process has imported from the tree in `files`."""
+def write_snapshot(path: Path, files: Path, home: Path) -> None:
+    """Write down what this process has imported from the tree in `files`.
+
+    `home`: where these files will be later; torch reads some of its own source by that name.
+    """
     modules: dict[str, tuple[str, bool, int, int]] = {}
     codes = bytearray()
     for name, origin, loader in _imported(files):
-        code = marshal.dumps(loader.get_code(name))
+        source = loader.get_code(name)
+        if source is None:
+            continue
+        code = marshal.dumps(_at(source, str(home / origin.relative_to(files))))
         package = loader.is_package(name)
         modules[name] = (str(origin.relative_to(files)), package, len(codes), len(code))
         codes += code
@@ -99,6 +105,12 @@ def _imported(files: Path) -> Iterator[tuple[str, Path, SourceFileLoader]]:
         origin = Path(spec.origin or "")
         if origin.is_relative_to(files):
             yield name, origin, spec.loader
+
+
+def _at(code: CodeType, path: str) -> CodeType:
+    """Return the code, and all code in it, as compiled from the file at `path`."""
+    inner = tuple(_at(one, path) if isinstance(one, CodeType) else one for one in code.co_consts)
+    return code.replace(co_filename=path, co_consts=inner)
 
 
 def _touched(files: Path) -> dict[str, list[tuple[int, int]]]:
@@ -144,11 +156,11 @@ def rehearse(actions: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Rehearse in a process of its own: files, snapshot, actions."""
-    files = Path(arguments[0])
+    """Rehearse in a process of its own: files, where they will be, snapshot, actions."""
+    files, home, snapshot = (Path(argument) for argument in arguments[:3])
     sys.path.append(str(files))
-    rehearse(arguments[2:])
-    write_snapshot(Path(arguments[1]), files)
+    rehearse(arguments[3:])
+    write_snapshot(snapshot, files, home)
     return 0
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from chalicelib.domain import Value
 from chalicelib.errors import StorageUnavailable
 from chalicelib.runtime.manifest import TreeRefused
+from chalicelib.runtime.trees import MountBusy
 from chalicelib.runtime.unpacking import Unpacking
 
 if TYPE_CHECKING:
@@ -71,8 +72,8 @@ class Sync:
             return _refused("the event is no order that this function knows")
         except TreeRefused as refused:
             return _refused(refused.detail)
-        except StorageUnavailable as error:
-            return {"state": "working", "stage": "wait", "detail": error.detail}
+        except (StorageUnavailable, MountBusy) as error:
+            return {"state": "working", "stage": "wait", "detail": str(error)}
 
     def _carry_out(self, order: Order) -> dict[str, Any]:
         if order.action == "rollback":
@@ -96,7 +97,7 @@ class Sync:
 
     def _facts(self, state: str) -> dict[str, Any]:
         active = self._trees.active()
-        found = []
+        found: list[dict[str, Any]] = []
         for tree in self._trees.installed():
             try:
                 manifest = self._trees.manifest(tree)
@@ -109,7 +110,7 @@ class Sync:
                     "python": manifest.python,
                     "platform": manifest.platform,
                     "files": len(manifest.files),
-                    "bytes": manifest.bytes,
+                    "bytes": manifest.size,
                 }
             )
         return {

@@ -28,6 +28,10 @@ ACTIVE, FILES, MANIFEST, SNAPSHOT = "active.json", "files", "manifest.json", "sn
 _INCOMING, _DOOMED = ".incoming-", ".doomed-"
 
 
+class MountBusy(Exception):
+    """Another run writes to the mount; it will be done at some time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Active:
     """What `active.json` says."""
@@ -134,13 +138,13 @@ class Trees:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep a second writer out. Raises TreeRefused when another is at work."""
+        """Keep a second writer out. Raises MountBusy when another is at work."""
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / ".lock").open("w") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise TreeRefused("another run is at work on the mount; try again") from error
+                raise MountBusy("another run is at work on the mount") from error
             yield
 
     def _flush(self) -> None:

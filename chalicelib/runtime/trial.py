@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "LANG")
+_HOME = Path(__file__).resolve().parents[2]
 
 
 class Rehearsal:
@@ -22,30 +23,33 @@ class Rehearsal:
     Args:
         actions: what must work, each `module` or `module:function`.
         seconds: returns how long the next one may take.
-        path: where Python finds our own code and the zip's packages.
+        path: where Python finds our own code and what it came with; the folder that we are in.
     """
 
     def __init__(
         self,
         actions: Sequence[str],
         seconds: Callable[[], float],
-        path: Sequence[str] | None = None,
+        path: Sequence[Path] = (_HOME,),
     ) -> None:
         self._actions = tuple(actions)
         self._seconds = seconds
-        self._path = list(sys.path if path is None else path)
+        self._path = tuple(path)
 
-    def __call__(self, files: Path, snapshot: Path) -> None:
+    def __call__(self, files: Path, home: Path, snapshot: Path) -> None:
         """Rehearse with `files`; write `snapshot`. Raises TreeRefused with the reason."""
         environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
-        # Absolute, and without the tree that this process itself may be running from.
-        own = [str(Path(entry or ".").resolve()) for entry in self._path]
-        environment["PYTHONPATH"] = os.pathsep.join(one for one in own if not _is_tree(one))
+        environment["PYTHONPATH"] = os.pathsep.join(str(one.resolve()) for one in self._path)
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
-        command = [sys.executable, "-s", "-m", "chalicelib.runtime.snapshot"]
+        # -S: nothing that is installed beside Python may stand in for what the tree lacks.
+        command = [sys.executable, "-S", "-m", "chalicelib.runtime.snapshot"]
         try:
             done = subprocess.run(  # noqa: S603 - our own program, no shell
-                [*command, str(files), str(snapshot), *self._actions],
+                [
+                    *command,
+                    *(str(one.resolve()) for one in (files, home, snapshot)),
+                    *self._actions,
+                ],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
@@ -58,7 +62,3 @@ class Rehearsal:
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
             raise TreeRefused(f"the tree does not work here: {last[:300]}")
-
-
-def _is_tree(path: str) -> bool:
-    return Path(path).name == "files" and (Path(path).parent / "manifest.json").is_file()

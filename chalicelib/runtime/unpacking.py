@@ -4,6 +4,7 @@ Parts are written into `.incoming-<tree>/files`; a journal beside it says which 
 file is hashed as it lies there, strangers are looked for, the tree is tried out, and the folder
 gets its name. Whatever is repeated is repeated whole, so a step that was cut short does no harm;
 and since the hashes are taken at the end, a journal that promises too much does none either.
+Nothing is flushed file by file: EFS has what was written when a file is closed.
 """
 
 from __future__ import annotations
@@ -45,8 +46,11 @@ class Source(Protocol):
 class Trial(Protocol):
     """Tries a tree out before it may serve."""
 
-    def __call__(self, files: Path, snapshot: Path) -> None:
-        """Import from `files`, write what was imported to `snapshot`. Raises TreeRefused."""
+    def __call__(self, files: Path, home: Path, snapshot: Path) -> None:
+        """Import from `files`, which will be in `home`; write to `snapshot` what was imported.
+
+        Raises TreeRefused when that fails.
+        """
 
 
 @dataclass(slots=True)
@@ -83,6 +87,7 @@ class Unpacking:
         self._tell = tell
         self._folder = trees.incoming(tree)
         self._files = self._folder / FILES
+        self._home = trees.folder(tree) / FILES
 
     def run(self, enough: Callable[[str], bool]) -> Step:
         """Go on until the tree is whole, or until `enough` says no to another step of a stage.
@@ -112,7 +117,7 @@ class Unpacking:
                 journal.verified = self._verify(manifest, step.done)
             else:
                 self._check_strangers(manifest)
-                self._trial(self._files, self._folder / SNAPSHOT)
+                self._trial(self._files, self._home, self._folder / SNAPSHOT)
                 journal.tried = True
             self._note(journal)
         self._tell(step)
@@ -174,7 +179,6 @@ class Unpacking:
             if facts.st_size != file.bytes or digest.hexdigest() != file.sha256:
                 raise TreeRefused(f"{file.path} is not what the manifest promises")
             os.fchmod(handle, file.mode)
-            os.fsync(handle)
         finally:
             os.close(handle)
 
