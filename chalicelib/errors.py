@@ -105,10 +105,10 @@ class NotFound(RequestRefused):
 
 
 class NotFinished(RequestRefused):
-    """The study has no result yet."""
+    """The study has no result yet, or the upload no bytes."""
 
     code = "not_finished"
-    title = "The study is not finished"
+    title = "Not finished yet"
 
 
 class IdempotencyConflict(RequestRefused):
