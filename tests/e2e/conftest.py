@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.fakes.sink import mail_sink
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.fakes.sink import Sink
 
 PROJECT = Path(__file__).resolve().parents[2]
 PLANS = Path(__file__).with_name("plans.toml")  # with limits that a test can reach
@@ -25,6 +29,7 @@ class Radgate:
     """The command line, run as its own process with its own home."""
 
     home: Path
+    smtp_host: str = ""
 
     def run(self, *arguments: str, timeout: float = UP_SECONDS) -> subprocess.CompletedProcess[str]:
         """Run `radgate ARGUMENTS` and return how it went; output captured."""
@@ -50,7 +55,8 @@ class Radgate:
     def environment(self) -> dict[str, str]:
         # Nothing of a real account may reach a test, nor a test a real account.
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        return clean | {"RADGATE_HOME": str(self.home), "RADGATE_PLANS": str(PLANS)}
+        own = {"RADGATE_HOME": str(self.home), "RADGATE_PLANS": str(PLANS)}
+        return clean | own | {"SMTP_HOST": self.smtp_host}
 
 
 @dataclass(frozen=True)
@@ -66,9 +72,16 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def sink() -> Iterator[Sink]:
+    """Where the local SES hands its mail on to."""
+    with mail_sink() as sink:
+        yield sink
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, sink: Sink) -> Iterator[Stack]:
     """The whole service on this machine, for all end-to-end tests together."""
-    radgate = Radgate(tmp_path_factory.mktemp("radgate") / "home")
+    radgate = Radgate(tmp_path_factory.mktemp("radgate") / "home", sink.host)
     try:
         yield Stack(radgate, **radgate.json("local", "up", "--detach"))
     finally:
