@@ -5,6 +5,7 @@
 BIN := .venv/bin
 REQUIREMENTS := requirements.txt requirements-efs.txt requirements-dev.txt constraints.txt
 STAMP := .venv/.requirements
+SCAN := .local/scan
 # PYTHON=/path/to/python3 names the Python to use; else the first of these that is new enough.
 PYTHON ?=
 CANDIDATES := $(if $(PYTHON),$(PYTHON),python3 python3.13 python3.12 python3.11)
@@ -23,11 +24,19 @@ test: $(STAMP)
 	$(BIN)/python -m pytest
 
 # Format, lint, types, template. The tests hold the architecture.
-check: $(STAMP)
+check: $(STAMP) $(SCAN)/.requirements
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/cfn-lint .chalice/foundation.yaml
+	$(SCAN)/bin/checkov -f .chalice/foundation.yaml --framework cloudformation \
+	  --compact --quiet --skip-download
+
+# The policy scanner, apart from the project's own environment.
+$(SCAN)/.requirements: requirements-scan.txt | $(STAMP)
+	$(BIN)/python -m venv --clear $(SCAN)
+	$(SCAN)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-scan.txt
+	touch $@
 
 # Figures; on top of the rest it installs what they are compared with.
 bench: $(STAMP)
