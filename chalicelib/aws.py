@@ -31,8 +31,10 @@ _REQUEST_PATH = Config(
     retries={"total_max_attempts": 3, "mode": "standard"},
 )
 # Presigned URLs of signature version 2 are refused by newer regions (and not even checked
-# by the local AWS).
-_S3 = _REQUEST_PATH.merge(Config(signature_version="s3v4"))
+# by the local AWS). Without `virtual` they would name the global host, which sends a client on to
+# the Region's where the signature, or a posted form, is refused. An address of numbers, such as the
+# local AWS has, is left as it is.
+_S3 = _REQUEST_PATH.merge(Config(signature_version="s3v4", s3={"addressing_style": "virtual"}))
 
 
 @cache

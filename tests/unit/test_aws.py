@@ -1,0 +1,51 @@
+"""Where signed addresses point: the Region's own host on AWS, the given one elsewhere."""
+
+from __future__ import annotations
+
+from functools import _lru_cache_wrapper
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from chalicelib import aws
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    forget_clients()
+    yield
+    forget_clients()
+
+
+def forget_clients() -> None:
+    for member in vars(aws).values():
+        if isinstance(member, _lru_cache_wrapper):
+            member.cache_clear()
+
+
+def signed_hosts() -> set[str]:
+    """Return the hosts of a signed link and of a signed form."""
+    link = aws.s3().generate_presigned_url("get_object", Params={"Bucket": "images", "Key": "a"})
+    form = aws.s3().generate_presigned_post("images", "a")["url"]
+    return {urlsplit(url).netloc for url in (link, form)}
+
+
+@pytest.mark.parametrize("region", ["eu-central-1", "eu-south-2", "us-west-2"])
+def test_a_signed_address_names_its_region(region: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", region)
+    assert signed_hosts() == {f"images.s3.{region}.amazonaws.com"}
+
+
+def test_a_signed_address_stays_at_the_endpoint_that_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
+    assert signed_hosts() == {"127.0.0.1:4566"}
