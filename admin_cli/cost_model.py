@@ -141,8 +141,9 @@ def sagemaker(work: Workload, prices: Prices) -> Bill:
 
 
 def nat_instead(prices: Prices) -> Decimal:
-    """Return what NAT gateways would cost in place of the interface endpoints, without traffic."""
-    return prices.network.nat_hour.of(ZONES * HOURS)
+    """Return what NAT gateways, each with its address, would cost without any traffic."""
+    hours = ZONES * HOURS
+    return prices.network.nat_hour.of(hours) + prices.network.address_hour.of(hours)
 
 
 def _gateway(work: Workload, prices: Prices) -> tuple[Item, ...]:

@@ -93,6 +93,7 @@ class _Network(_Exact):
     endpoint_hour: Price
     endpoint_gb: Price
     nat_hour: Price
+    address_hour: Price
     nat_gb: Price
 
 

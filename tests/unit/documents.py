@@ -8,17 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-_FENCE = re.compile(r"^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^(?P<mark><!-- run -->\n)?```\w*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
 _PROMPT = "$ "
 OMITTED = "…"
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One command of a document and what it is shown to print; `kind` of its block."""
+    """One command of a document and what it is shown to print.
+
+    `run`: whether its block says that a test runs it.
+    """
 
     document: str
-    kind: str
+    run: bool
     command: str
     printed: tuple[str, ...]
 
@@ -37,7 +42,7 @@ def commands(document: str) -> list[Shown]:
         for line in [*block["text"].splitlines(), _PROMPT]:
             if line.startswith(_PROMPT):
                 if command:
-                    found.append(Shown(document, block["kind"], command, tuple(printed)))
+                    found.append(Shown(document, bool(block["mark"]), command, tuple(printed)))
                 command, printed = line.removeprefix(_PROMPT), []
             elif command.endswith("\\"):
                 command = command.removesuffix("\\") + line.strip()

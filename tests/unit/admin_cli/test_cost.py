@@ -223,9 +223,11 @@ def test_the_document_shows_what_the_command_prints(
 
 
 def test_a_document_that_is_out_of_date_is_noticed() -> None:
-    shown = Shown("cost.md", "", "radgate cost", ("one", "…", "three"))
+    shown = Shown("cost.md", run=False, command="radgate cost", printed=("one", "…", "three"))
     assert prints(shown, "one\ntwo\nthree  \n")
     assert not prints(shown, "one\ntwo\nfour\n")
     assert not prints(shown, "zero\none\nthree\n")
     assert not prints(shown, "one\nthree\nfour\n")
-    assert prints(Shown("cost.md", "", "radgate cost", ("one", "…")), "one\ntwo\n")
+    assert prints(
+        Shown("cost.md", run=False, command="radgate cost", printed=("one", "…")), "one\ntwo\n"
+    )

@@ -1,0 +1,92 @@
+"""docs/operations.md names commands that exist, and every alarm that can ring."""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from typing import Any
+
+import botocore.session
+import pytest
+import typer
+from botocore import xform_name
+from typer.main import get_command
+
+from admin_cli.cli import app
+from tests.unit.documents import ROOT, Shown, commands
+
+DOCUMENT = "operations.md"
+TEXT = (ROOT / "docs" / DOCUMENT).read_text(encoding="utf-8")
+SHOWN = commands(DOCUMENT)
+
+
+def options_of(words: list[str]) -> set[str]:
+    return {word.partition("=")[0] for word in words if word.startswith("--")}
+
+
+def exists_in_radgate(words: list[str]) -> None:
+    """Fail unless this is a command of ours with these options and arguments."""
+    command: Any = get_command(app)
+    rest = list(words)
+    while hasattr(command, "commands"):
+        while rest[0].startswith("--"):  # each global option has a value
+            assert rest[0] in {name for one in command.params for name in one.opts}
+            del rest[:2]
+        command = command.commands[rest.pop(0)]
+    command.make_context("radgate", rest)
+
+
+def exists_in_aws(words: list[str]) -> None:
+    """Fail unless AWS has this operation, with these parameters, and none is missing."""
+    service, operation, *rest = words
+    model = botocore.session.get_session().get_service_model(service)
+    names = {xform_name(name).replace("_", "-"): name for name in model.operation_names}
+    shape = model.operation_model(names[operation]).input_shape
+    known = {f"--{xform_name(name).replace('_', '-')}": name for name in shape.members}
+    given = options_of(rest)
+    assert given <= set(known)
+    assert set(shape.required_members) <= {known[option] for option in given}
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=lambda one: one.command)
+def test_a_documented_command_exists(shown: Shown) -> None:
+    program, *words = shown.words
+    if program == "radgate":
+        exists_in_radgate(words)
+    else:
+        assert program == "aws"
+        exists_in_aws(words)
+
+
+def test_a_wrong_command_is_noticed() -> None:
+    with pytest.raises(KeyError, match="creat"):
+        exists_in_radgate(["clients", "creat", "x"])
+    for wrong in (["doctor", "--fix"], ["keys", "revoke"], ["keys", "rotate", "k", "--overlap"]):
+        with pytest.raises(typer.TyperException):
+            exists_in_radgate(wrong)
+    with pytest.raises(KeyError):
+        exists_in_aws(["dynamodb", "restore-table"])
+    with pytest.raises(AssertionError):
+        exists_in_aws(["dynamodb", "describe-table", "--table", "x"])
+    with pytest.raises(AssertionError):
+        exists_in_aws(["dynamodb", "describe-table"])
+
+
+def test_commands_within_sentences_exist() -> None:
+    group: Any = get_command(app)
+    for words in re.findall(r"`radgate ([a-z ]+)", TEXT):
+        assert words.split()[0] in group.commands
+
+
+def test_every_alarm_is_explained_and_no_other() -> None:
+    template, problems = import_module("cfnlint.decode").decode(
+        str(ROOT / ".chalice" / "foundation.yaml")
+    )
+    assert not problems
+    ring = {
+        one["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("radgate-${Stage}-")
+        for one in dict(template["Resources"]).values()
+        if one["Type"] == "AWS::CloudWatch::Alarm"
+    }
+    section = TEXT.partition("## What an alarm means")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE)) == ring
