@@ -150,22 +150,10 @@ def log(
     if console.json:
         console.print_json(found)
         return
-    console.table(
-        ("event", "at", "by", "what", "study", "state", "tries", "remark"),
-        (
-            (
-                one.id,
-                f"{one.created_at:%Y-%m-%d %H:%M}",
-                one.channel,
-                one.kind,
-                one.study_id,
-                one.status if one.next_at is None else f"next {_minute(one.next_at)}",
-                one.attempt,
-                one.last_error,
-            )
-            for one in found
-        ),
-    )
+    for one in found:
+        what = f"{one.channel:7}  {one.kind}  {one.study_id or ''}".rstrip()
+        console.print(f"{_minute(one.created_at)}  {what}")
+        console.print(f"    {one.id}  {_state(one)}")
 
 
 def outcome_of(
@@ -196,3 +184,14 @@ def _registry(stage: Stage) -> WebhookRegistry:
 
 def _minute(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _state(delivery: Delivery) -> str:
+    """Return how a delivery stands, in a few words."""
+    if delivery.status == "delivered":
+        return f"delivered at try {delivery.attempt}"
+    if delivery.next_at is None:
+        return f"given up after try {delivery.attempt}: {delivery.last_error}"
+    if not delivery.attempt:
+        return "waits for its first try"
+    return f"after try {delivery.attempt}, next {_minute(delivery.next_at)}: {delivery.last_error}"
