@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from admin_cli.console import CliError
 from admin_cli.foundation import Foundation
 from admin_cli.staging import deploy_values, resolve
 from chalicelib.aws import ClientSessions
+from tests.e2e.forbidden import BEYOND, FORBIDDEN
 from tests.unit.reach import everything, handlers, reached
 
 if TYPE_CHECKING:
@@ -309,3 +311,14 @@ def test_a_value_cannot_break_out_of_its_string(tmp_path: Path) -> None:
     path.write_text('{"MODEL_DIR": "${ModelDir}"}')
     nasty = 'a"b\\c'
     assert json.loads(resolve(path, {"ModelDir": nasty})) == {"MODEL_DIR": nasty}
+
+
+def test_the_document_lists_what_is_tried() -> None:
+    text = (CHALICE.parent / "docs" / "security.md").read_text(encoding="utf-8")
+    section = text.partition("## What is refused")[2]
+    _heading, *rows = re.findall(r"^\| ([a-z0-9]+) \| (.+) \|$", section, re.MULTILINE)
+    tried: dict[str, list[str]] = {}
+    for service, words, _call in FORBIDDEN:
+        tried.setdefault(service, []).append(words)
+    assert dict(rows) == {service: "; ".join(words) for service, words in tried.items()}
+    assert "; ".join(words for words, _call in BEYOND) in " ".join(text.split())
