@@ -1,0 +1,269 @@
+"""The sweeper against fakes: what it rings for and when, and that its time is bounded."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from chalicelib.domain import LEASE, MAX_ATTEMPTS, UPLOAD_LIFE, StudyStatus
+from chalicelib.errors import StorageUnavailable
+from chalicelib.services.erasure import ErasureService
+from chalicelib.services.intake import SHARE
+from chalicelib.services.sweeper import LONGEST_PATIENCE, PATIENCE, STUDIES, SweeperService
+from chalicelib.services.timing import Deadline
+from tests.fakes.deliveries import FakeDeliveryStore, a_delivery
+from tests.fakes.intake import FakeErasure
+from tests.fakes.operations import FakeRetentionStore
+from tests.fakes.values import a_client, a_study
+from tests.unit.services.test_worker import IMAGE, Bench
+
+if TYPE_CHECKING:
+    from chalicelib.domain import Job, Message, Study
+
+
+class Yard(Bench):
+    """A worker's bench with a sweeper."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.deliveries = FakeDeliveryStore()
+        self.erasure = ErasureService(
+            FakeErasure(self.studies, self.jobs, self.clock), self.documents, self.sources
+        )
+        self.retention = FakeRetentionStore(self.directory, self.studies)
+        self.sweeper = SweeperService(
+            jobs=self.jobs,
+            queue=self.queue,
+            deliveries=self.deliveries,
+            outbox=self.outbox,
+            retention=self.retention,
+            erasure=self.erasure,
+            endings=self.worker.endings,
+            monitor=self.monitor,
+            clock=self.clock,
+        )
+
+    def sweep(self, seconds: float = 50) -> dict[str, float]:
+        facts = self.sweeper.sweep(Deadline(seconds, self.clock.monotonic)).facts()
+        return {name: number for name, number in facts.items() if number}
+
+    def wait(self, time: timedelta) -> None:
+        self.clock.advance(time.total_seconds())
+
+    def rung(self) -> list[Message]:
+        """Return what was sent since this was last asked."""
+        messages = [message for message, _ in self.queue.sent]
+        self.queue.sent.clear()
+        return messages
+
+    def the_job(self) -> Job:
+        [job] = self.jobs.jobs.values()
+        return job
+
+    def the_study(self) -> Study:
+        job = self.the_job()
+        return self.studies.get(job.client_id, job.study_id)
+
+
+@pytest.fixture
+def yard() -> Yard:
+    return Yard()
+
+
+def test_a_queued_study_that_stands_still_is_rung_for(yard: Yard) -> None:
+    yard.enqueue(IMAGE)
+    [sent] = yard.rung()
+    yard.wait(PATIENCE - timedelta(seconds=1))
+    assert yard.sweep() == {}
+    yard.wait(timedelta(seconds=1))
+    assert yard.sweep() == {"rung": 1}
+    assert yard.rung() == [sent]
+    assert yard.worker.work([sent]) == (None,)
+    yard.wait(PATIENCE)
+    assert yard.sweep() == {}
+
+
+def test_behind_a_flood_it_rings_ever_less(yard: Yard) -> None:
+    yard.enqueue(IMAGE)
+    rings = []
+    for minute in range(24 * 60):
+        if yard.sweep().get("rung"):
+            rings.append(minute)
+        yard.wait(timedelta(minutes=1))
+    waits = [after - before for before, after in itertools.pairwise(rings)]
+    assert rings[0] == 5
+    assert waits[:5] == [10, 20, 40, 80, 120]
+    assert set(waits[4:]) == {LONGEST_PATIENCE // timedelta(minutes=1)}
+
+
+def test_a_dead_worker_s_study_is_rung_for_when_its_lease_is_over(yard: Yard) -> None:
+    yard.enqueue(IMAGE)
+    [sent] = yard.rung()
+    assert yard.jobs.begin(sent.client_id, sent.study_id)
+    yard.wait(LEASE - timedelta(seconds=1))
+    assert yard.sweep() == {}
+    yard.wait(timedelta(seconds=1))
+    assert yard.sweep() == {"rung": 1}
+    assert yard.sweep() == {}  # once, and then as patiently as for any other
+    assert yard.rung() == [sent]
+    assert yard.worker.work([sent]) == (None,)
+
+
+def test_what_was_released_is_left_to_sqs_at_first(yard: Yard) -> None:
+    yard.enqueue(IMAGE)
+    [sent] = yard.rung()
+    job = yard.jobs.begin(sent.client_id, sent.study_id)
+    assert job
+    yard.jobs.release(job)
+    assert yard.sweep() == {}
+    yard.wait(PATIENCE)
+    assert yard.sweep() == {"rung": 1}
+
+
+def test_after_the_last_attempt_it_is_given_up_without_a_worker(yard: Yard) -> None:
+    yard.enqueue(IMAGE)
+    [sent] = yard.rung()
+    for _ in range(MAX_ATTEMPTS):
+        assert yard.jobs.begin(sent.client_id, sent.study_id)
+        yard.wait(LEASE)
+    assert yard.sweep() == {"given_up": 1}
+    study = yard.studies.get(sent.client_id, sent.study_id)
+    assert study.status is StudyStatus.FAILED
+    assert study.error is not None
+    assert study.error["code"] == "internal_error"
+    assert yard.used() == 0
+    assert yard.rung() == []
+
+
+def test_what_is_older_than_its_bytes_is_given_up(yard: Yard) -> None:
+    yard.enqueue(IMAGE)
+    [sent] = yard.rung()
+    yard.wait(UPLOAD_LIFE + timedelta(seconds=1))
+    assert yard.sweep() == {"given_up": 1}
+    assert yard.studies.get(sent.client_id, sent.study_id).status is StudyStatus.FAILED
+    assert yard.used() == 0
+
+
+def test_one_client_s_flood_is_rung_for_in_the_bulk_queue(yard: Yard) -> None:
+    other = a_client("other")
+    yard.directory.put(other)
+    yard.enqueue(*(IMAGE for _ in range(SHARE + 5)))
+    yard.enqueue(IMAGE, client=other)
+    yard.rung()
+    yard.wait(PATIENCE)
+    assert yard.sweep() == {"rung": SHARE + 6}
+    bulk = [message.client_id for message, is_bulk in yard.queue.sent if is_bulk]
+    assert bulk == ["acme"] * 5
+
+
+def test_an_erasure_that_was_cut_short_is_finished(yard: Yard) -> None:
+    yard.enqueue(IMAGE)
+    yard.rung()
+    job = yard.the_job()
+    FakeErasure(yard.studies, yard.jobs, yard.clock).begin(job.client_id, job.study_id)
+    yard.wait(PATIENCE)
+    assert yard.sweep() == {"erasures_finished": 1}
+    assert (yard.sources.objects, yard.jobs.jobs, yard.rung()) == ({}, {}, [])
+
+
+def test_due_deliveries_are_sent(yard: Yard) -> None:
+    due = a_delivery(next_at=yard.clock())
+    yard.deliveries.add(due)
+    yard.deliveries.add(a_delivery(next_at=yard.clock() + timedelta(hours=1)))
+    assert yard.sweep() == {"deliveries_sent": 1}
+    assert yard.outbox.sent == [due]
+
+
+def expire(yard: Yard, days: int, client_id: str = "acme") -> Study:
+    """Add a study of an age in days, which its id tells, too."""
+    from tests.integration.tenants.test_retention import made_at  # noqa: PLC0415
+
+    made = yard.clock() - timedelta(days=days)
+    study = a_study(id=made_at(made), created_at=made)
+    yard.studies.place(client_id, study)
+    return study
+
+
+def test_each_client_s_studies_are_erased_when_its_own_time_is_over(yard: Yard) -> None:
+    yard.directory.put(a_client("brief", retention_days=7))
+    brief = [expire(yard, days, "brief") for days in (9, 8, 6)]
+    usual = [expire(yard, days) for days in (31, 9)]
+    assert yard.sweep() == {"expired": 3}
+    assert [yard.studies.get("brief", one.id).status for one in brief] == [
+        StudyStatus.DELETED,
+        StudyStatus.DELETED,
+        StudyStatus.SUCCEEDED,
+    ]
+    assert [yard.studies.get("acme", one.id).status for one in usual] == [
+        StudyStatus.DELETED,
+        StudyStatus.SUCCEEDED,
+    ]
+    assert yard.sweep() == {}
+
+
+def test_a_shorter_retention_holds_for_what_is_there(yard: Yard) -> None:
+    study = expire(yard, 9)
+    assert yard.sweep() == {}
+    yard.directory.put(yard.client.model_copy(update={"retention_days": 7}))
+    assert yard.sweep() == {"expired": 1}
+    assert yard.studies.get("acme", study.id).status is StudyStatus.DELETED
+
+
+def test_a_run_erases_all_that_time_allows_and_the_next_goes_on(yard: Yard) -> None:
+    yard.directory.put(a_client("zoo"))
+    total = 2 * STUDIES + 5
+    for _ in range(total):
+        expire(yard, 40)
+    lonely = expire(yard, 40, "zoo")
+    slow = SlowErasure(yard, seconds=0.3)
+    yard.sweeper = replace(yard.sweeper, erasure=slow)
+    first = yard.sweep()["expired"]
+    assert 100 < first < total
+    # One client's heap does not keep the other waiting for its end.
+    assert yard.studies.get("zoo", lonely.id).status is StudyStatus.DELETED
+    assert first + yard.sweep()["expired"] == total + 1
+    assert yard.sweep() == {}
+
+
+class SlowErasure(ErasureService):
+    """Takes some seconds each time."""
+
+    def __init__(self, yard: Yard, seconds: float) -> None:
+        inner = yard.erasure
+        super().__init__(inner.erasure, inner.documents, inner.sources)
+        object.__setattr__(self, "_wait", lambda: yard.clock.advance(seconds))
+
+    _wait: object
+
+    def erase(self, client_id: str, study_id: str) -> None:
+        self._wait()  # type: ignore[operator]
+        super().erase(client_id, study_id)
+
+
+def test_a_part_that_fails_does_not_stop_the_others(yard: Yard) -> None:
+    class Deaf(type(yard.queue)):  # type: ignore[misc]
+        def send(self, message: Message, *, bulk: bool) -> None:
+            raise StorageUnavailable("The queue does not answer.")
+
+    yard.enqueue(IMAGE, IMAGE + b"2")
+    yard.rung()
+    expire(yard, 31)
+    yard.deliveries.add(a_delivery(next_at=yard.clock()))
+    yard.sweeper = replace(yard.sweeper, queue=Deaf())
+    yard.wait(PATIENCE)
+    assert yard.sweep() == {"failures": 2, "deliveries_sent": 1, "expired": 1}
+    assert [event for event, _ in yard.monitor.defects] == ["sweep", "sweep"]
+    # Nothing was noted for the messages that did not go out.
+    assert all(job.rings == 0 for job in yard.jobs.jobs.values())
+
+
+def test_it_tells_the_age_of_the_oldest_job(yard: Yard) -> None:
+    yard.enqueue(IMAGE)
+    yard.wait(timedelta(minutes=2))
+    yard.sweep()
+    assert ("OldestJob", 120.0, {}) in yard.monitor.values
+    assert yard.the_study().status is StudyStatus.QUEUED
