@@ -243,6 +243,22 @@ def test_a_known_key_is_answered_although_the_units_are_used_up(bench: Bench) ->
     assert bench.service.enqueue(caller, IMAGE, a_word()) == first
 
 
+def test_a_test_and_a_live_study_do_not_share_a_key(bench: Bench) -> None:
+    live, test = a_caller(), a_caller(key=a_key(mode="test"))
+    tried = bench.service.enqueue(test, IMAGE, a_word())
+    made = bench.service.enqueue(live, IMAGE, a_word())
+    assert (tried.mode, made.mode) == ("test", "live")
+    assert bench.left(live) == (2, 1, 2, 2)
+    assert bench.service.enqueue(live, IMAGE, a_word()) == made
+    assert bench.service.enqueue(test, IMAGE, a_word()) == tried
+
+
+def test_the_keys_of_a_client_share_what_was_made_with_a_word(bench: Bench) -> None:
+    client = a_client()
+    first = bench.service.enqueue(a_caller(client, a_key()), IMAGE, a_word())
+    assert bench.service.enqueue(a_caller(client, a_key()), IMAGE, a_word()) == first
+
+
 # --- uploads ----------------------------------------------------------------------------
 
 
