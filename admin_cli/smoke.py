@@ -37,7 +37,8 @@ KEY_SECONDS = 90  # until every machine of API Gateway knows a new key
 READY_SECONDS = 300  # a first start reads torch from EFS
 STUDY_SECONDS = 300
 _PENDING = {"queued", "running"}
-_UNKNOWN = {"missing_or_unknown_key", "throttled", "model_unavailable"}
+_LATE = "no answer in time"
+_SOON = {"missing_or_unknown_key", "throttled", "model_unavailable", _LATE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def smoke_test(stage: Stage, url: str, tell: Callable[[str], None]) -> SmokeTest
         tell("smoke test: the key opens the API")
         caller.wait_for("/ready", READY_SECONDS)
         tell("smoke test: the model is ready")
-        return _analyse(caller)
+        return analyse(caller)
     finally:
         registry.revoke_key(issued.key.id)
 
@@ -83,21 +84,30 @@ def phantom() -> bytes:
 class Caller:
     """Calls the API with a key. Every method may raise CliError, which holds no key and no body."""
 
-    def __init__(self, url: str, secret: str) -> None:
+    def __init__(
+        self,
+        url: str,
+        secret: str,
+        transport: httpx.BaseTransport | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._url = url
         self._headers = {"x-api-key": secret}
+        self._client = httpx.Client(timeout=_ANSWER_SECONDS, transport=transport)
+        self.pause = pause
 
     def call(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
         """Return status and JSON of an answer."""
         try:
-            answer = httpx.request(
+            answer = self._client.request(
                 method,
                 f"{self._url}{path}",
                 headers=self._headers | ({"content-type": "image/png"} if body else {}),
                 content=body,
-                timeout=_ANSWER_SECONDS,
             )
             document = answer.json() if answer.content else {}
+        except httpx.TimeoutException:
+            return httpx.codes.GATEWAY_TIMEOUT, {"code": _LATE}
         except (httpx.HTTPError, ValueError) as error:
             raise CliError(f"smoke test: {method} {path}: {type(error).__name__}") from None
         return answer.status_code, document if isinstance(document, dict) else {}
@@ -110,9 +120,9 @@ class Caller:
             if status == httpx.codes.OK:
                 return document
             code = document.get("code")
-            if code not in _UNKNOWN or time.monotonic() > deadline:
+            if code not in _SOON or time.monotonic() > deadline:
                 raise CliError(f"smoke test: GET {path} answered {status} ({code})")
-            time.sleep(1)
+            self.pause(1)
 
 
 def _client(stage: Stage, registry: Registry) -> None:
@@ -125,13 +135,14 @@ def _client(stage: Stage, registry: Registry) -> None:
         registry.update_client(CLIENT_ID, gate_policy="warn")
 
 
-def _analyse(caller: Caller) -> SmokeTest:
+def analyse(caller: Caller) -> SmokeTest:
+    """Post the drawn chest and wait for its study. Raises CliError when none comes of it."""
     begun = time.monotonic()
     status, study = caller.call("POST", "/xray", phantom())
     while status < httpx.codes.BAD_REQUEST and study.get("status") in _PENDING:
         if time.monotonic() - begun > STUDY_SECONDS:
             raise CliError(f"smoke test: study {study['id']} is {study['status']} for 5 minutes")
-        time.sleep(1)
+        caller.pause(1)
         status, study = caller.call("GET", f"/studies/{study['id']}")
     if study.get("status") != "succeeded":
         reason = (study.get("error") or study).get("code")

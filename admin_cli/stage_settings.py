@@ -27,7 +27,7 @@ class _Table(BaseModel):
 class Limit(_Table):
     """A token bucket over all clients of a stage."""
 
-    rate_per_second: float = Field(default=200, gt=0, le=10_000)
+    rate_per_second: float = Field(default=200.0, gt=0, le=10_000)
     burst: int = Field(default=400, ge=1, le=5_000)
 
 
