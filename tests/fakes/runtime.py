@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from admin_cli.runtime_build import build
@@ -13,6 +12,7 @@ from chalicelib.runtime.manifest import TreeRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from admin_cli.runtime_build import Build
 

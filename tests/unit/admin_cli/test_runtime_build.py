@@ -186,7 +186,7 @@ def test_a_requirement_without_a_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_lambdas_older_pythons_are_refused() -> None:
-    with pytest.raises(CliError, match="before 3.12"):
+    with pytest.raises(CliError, match=r"before 3\.12"):
         on_lambda("3.11")
     with pytest.raises(CliError, match=r"written like 3\.12"):
         on_lambda("new")

@@ -52,7 +52,7 @@ def test_two_trees_are_kept(trees: Trees, sync: Sync, names: list[str]) -> None:
     )
 
 
-def test_back_and_forth(trees: Trees, sync: Sync, names: list[str]) -> None:
+def test_back_and_forth(sync: Sync, names: list[str]) -> None:
     for name in names[:2]:
         sync.handle({"action": "sync", "tree": name})
     for wanted, before in ((names[0], names[1]), (names[1], names[0])):
