@@ -27,8 +27,11 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def radgate(models: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, Any]]:
+def radgate(
+    models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, Any]]:
     """Run `radgate models …` on the test's folder; return the status and the JSON or the error."""
+    monkeypatch.setenv("RADGATE_HOME", str(models.parent))  # where no local AWS runs
 
     def call(command: str, *args: str) -> tuple[int, Any]:
         capsys.readouterr()

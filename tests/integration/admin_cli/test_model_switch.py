@@ -1,0 +1,96 @@
+"""Which pack answers is noted in the audit trail, and before anything is switched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from admin_cli.model_switch import switch, trail_of
+from chalicelib.errors import StorageUnavailable
+from chalicelib.inference import packs
+from tests.unit.inference.packmaking import install
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chalicelib.inference.packs import Pack
+    from chalicelib.tenants.audit import Trail
+    from tests.integration.admin_cli.conftest import World
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    folder = tmp_path / "models"
+    for number in (1, 2):
+        install(folder, "alpha", str(number), number)
+    packs.activate(folder, "alpha", "1")
+    return folder
+
+
+def pack(models: Path, version: str) -> Pack:
+    return packs.load_manifest(models / f"alpha-{version}")
+
+
+def activate(models: Path, version: str, trail: Trail | None) -> Pack:
+    wanted = pack(models, version)
+    return switch(
+        models, wanted, "model.activate", lambda: packs.activate(models, "alpha", version), trail
+    )
+
+
+def test_a_switch_is_noted_with_what_answered_before(world: World, models: Path) -> None:
+    assert activate(models, "2", world.trail).ref.version == "2"
+    assert packs.active_pack(models).ref.version == "2"
+    before = packs.previous_pack(models)
+    switch(models, before, "model.rollback", lambda: packs.rollback(models), world.trail)
+    first, second = world.audited()
+    assert (first.action, first.subject, first.client_id) == ("model.activate", "alpha@2", None)
+    assert (second.action, second.subject) == ("model.rollback", "alpha@1")
+    assert first.before == second.after
+    assert first.after == second.before
+    assert first.after is not None
+    assert first.after["sha256"] == pack(models, "2").ref.sha256
+
+
+def test_what_answers_already_is_not_noted_again(world: World, models: Path) -> None:
+    activate(models, "1", world.trail)
+    assert world.audited() == []
+
+
+def test_the_first_pack_of_all_has_nothing_before_it(world: World, tmp_path: Path) -> None:
+    models = tmp_path / "fresh"
+    install(models, "alpha", "1", 1)
+    install(models, "alpha", "2", 2)
+    activate(models, "2", world.trail)
+    [entry] = world.audited()
+    assert entry.before is None
+
+
+def test_without_its_entry_nothing_is_switched(world: World, models: Path) -> None:
+    world.table.delete()
+    with pytest.raises(StorageUnavailable):
+        activate(models, "2", world.trail)
+    assert packs.active_pack(models).ref.version == "1"
+
+
+def test_a_crash_in_between_is_healed_by_another_run(world: World, models: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die() -> Pack:
+        raise Killed
+
+    with pytest.raises(Killed):
+        switch(models, pack(models, "2"), "model.activate", die, world.trail)
+    assert packs.active_pack(models).ref.version == "1"
+    activate(models, "2", world.trail)
+    assert packs.active_pack(models).ref.version == "2"
+    assert [entry.subject for entry in world.audited()] == ["alpha@2", "alpha@2"]
+
+
+def test_a_local_stage_that_does_not_run_has_no_trail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RADGATE_HOME", str(tmp_path))
+    assert trail_of("local") is None
