@@ -65,9 +65,9 @@ class Removal:
     def count(self, client_id: str) -> dict[str, int]:
         """Return how much a deletion would erase. Raises CliError when there is no such client."""
         keys = self._registry.keys(client_id)
-        items = sum(1 for _ in self._store.items(client_id))
+        studies = sum(1 for item in self._store.items(client_id) if _is_study(item))
         objects = sum(1 for _ in self._store.objects(client_id))
-        return {"keys": len(keys), "studies": items, "objects": objects}
+        return {"keys": len(keys), "studies": studies, "objects": objects}
 
     def remove(self, client_id: str) -> FormerClient:
         """Delete a client, or finish what an earlier run began. Twice is no error."""
@@ -122,12 +122,12 @@ class ClientStore:
             after = {"pk": found[-1]["pk"], "sk": found[-1]["sk"]}
 
     def erase_items(self, client_id: str) -> int:
-        """Delete them; return how many there were."""
+        """Delete them; return how many studies were among them."""
         count = 0
         with translated(), self._table.batch_writer() as batch:
             for key in self.items(client_id):
                 batch.delete_item(Key=key)
-                count += 1
+                count += _is_study(key)
         return count
 
     def objects(self, client_id: str) -> Iterator[str]:
@@ -156,6 +156,10 @@ class ClientStore:
                 )
             count += len(batch)
         return count
+
+
+def _is_study(key: Item) -> bool:
+    return str(key["sk"]).startswith(records.STUDY_PREFIX)
 
 
 def open_removal(console: Console) -> Removal:

@@ -210,7 +210,7 @@ def test_secrets_and_deliveries_go_with_their_client(world: World) -> None:
         webhooks(world).set(owner, URL)
         DynamoDeliveryStore(world.table).add(a_delivery(client_id=owner))
     store = ClientStore(world.table, None, "none")  # type: ignore[arg-type] # no object is touched
-    store.erase_items("acme")
+    assert store.erase_items("acme") == 0  # none of them is a study
     assert DynamoSecretStore(world.table).secrets("acme") is None
     assert DynamoDeliveryStore(world.table).log("acme", 9) == ()
     assert secrets(world, "acme-2").current.startswith("whsec_")

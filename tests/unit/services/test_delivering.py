@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from chalicelib.domain import Client, Delivery
 
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "delivery.md"
 DONE = Outcome(verdict="delivered")
 AGAIN = Outcome(verdict="later", reason="The server answered 503.")
 NEVER = Outcome(verdict="never", reason="The server answered 410, gone for good.")
@@ -357,6 +359,23 @@ def test_a_pause_is_longer_than_a_run_and_never_too_long(attempt: int, chance: f
 @given(st.integers(1, 2000), st.floats(0, 1, exclude_max=True))
 def test_pauses_grow(attempt: int, chance: float) -> None:
     assert pause(attempt, chance) <= pause(attempt + 1, chance)
+
+
+def minutes(text: str) -> float:
+    """Return e.g. `1 h 23 min` in minutes."""
+    hours, _, rest = text.rpartition(" h ")
+    return 60 * int(hours or 0) + float(rest.removesuffix(" min"))
+
+
+def test_the_table_in_the_documentation_is_the_schedule() -> None:
+    lines = DOCUMENT.read_text(encoding="utf-8").splitlines()
+    head = lines.index("| after try | waits at least | on average | at most |")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[head + 2 :][:6]]
+    for attempt, (name, *told) in enumerate(rows, start=1):
+        assert name.startswith(str(attempt))
+        for chance, text in zip((0, 0.5, 1), told, strict=True):
+            assert abs(pause(attempt, chance).total_seconds() / 60 - minutes(text)) <= 0.5
+    assert pause(6, 1) == pause(7, 1) == pause(60, 1)
 
 
 # --- crashes ----------------------------------------------------------------------------
