@@ -43,9 +43,9 @@ class Radgate:
             check=False,
         )
 
-    def json(self, *arguments: str) -> Any:
+    def json(self, *arguments: str, timeout: float = UP_SECONDS) -> Any:
         """Run a command that must succeed and return the one JSON document on its stdout."""
-        done = self.run("--output", "json", *arguments)
+        done = self.run("--output", "json", *arguments, timeout=timeout)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

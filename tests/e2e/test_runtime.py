@@ -1,0 +1,153 @@
+"""The function starts from its zip and a tree on the mount alone, as it does on Lambda."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+import pytest
+from pydicom.data import get_testdata_file
+
+from tests.fakes.gateway import FakeGateway
+from tests.fakes.runtime import ALPHA, BETA, make_wheel
+from tests.fakes.runtime_api import RuntimeApi
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e.conftest import Stack
+
+# What Lambda's own runtime brings: the client of the Runtime API, and boto3 with what it needs.
+PROVIDED = (
+    "awslambdaric",
+    "simplejson",
+    "snapshot_restore_py",
+    "boto3",
+    "botocore",
+    "s3transfer",
+    "jmespath",
+    "urllib3",
+    "dateutil",
+    "six",
+)
+
+
+@dataclass(frozen=True)
+class Function:
+    """A process that runs the function, and the way to call it."""
+
+    gateway: FakeGateway
+    pid: int
+
+    def loaded(self) -> set[str]:
+        """Return the shared libraries and extensions that the process has mapped."""
+        maps = Path(f"/proc/{self.pid}/maps").read_text(encoding="utf-8").splitlines()
+        return {line.split()[-1] for line in maps if ".so" in line}
+
+
+def provided(folder: Path) -> Path:
+    """Make a folder that stands for /var/runtime."""
+    for name in PROVIDED:
+        spec = find_spec(name)
+        assert spec is not None
+        assert spec.origin is not None
+        origin = Path(spec.origin)
+        source = origin.parent if spec.submodule_search_locations else origin
+        (folder / source.name).symlink_to(source)
+    return folder
+
+
+@contextmanager
+def function(stack: Stack, folder: Path) -> Iterator[Function]:
+    """Run the deployed zip's handler with awslambdaric, as Lambda does."""
+    [package] = (stack.radgate.home / "build" / "local" / ".chalice" / "deployments").glob("*.zip")
+    task, runtime = folder / "task", folder / "runtime"
+    runtime.mkdir()
+    with zipfile.ZipFile(package) as archive:
+        archive.extractall(task)
+    functions = boto3.client("lambda", endpoint_url=stack.aws_url, region_name="eu-central-1")
+    deployed = functions.get_function_configuration(FunctionName="radgate-local")
+    with RuntimeApi() as api:
+        environment = {
+            **deployed["Environment"]["Variables"],
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "eu-central-1",
+            "AWS_REGION": "eu-central-1",
+            "AWS_ENDPOINT_URL": stack.aws_url,
+            "AWS_LAMBDA_RUNTIME_API": api.address,
+            "AWS_LAMBDA_FUNCTION_NAME": "radgate-local",
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "3008",
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{task}:{provided(runtime)}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-S", "-m", "awslambdaric", "app.app"], cwd=task, env=environment
+        )
+        try:
+
+            def call(event: dict[str, Any], _context: object) -> Any:
+                return api.invoke(event)
+
+            yield Function(FakeGateway(cast("Any", call), stack.api_key), process.pid)
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_zip_and_the_tree_are_all_it_takes(stack: Stack, tmp_path: Path) -> None:
+    with function(stack, tmp_path) as bare:
+        answer = bare.gateway.get("/ready")
+        assert (answer.status, answer.json()["code"]) == (503, "model_unavailable")
+    built = stack.radgate.json("runtime", "build", timeout=900)
+    assert {one["name"] for one in built["packages"]} >= {"torch", "numpy", "pydicom"}
+    synced = stack.radgate.json("runtime", "sync", timeout=900)
+    assert synced["active"] == built["tree"]
+    chest = get_testdata_file("RG1_J2KI.dcm", download=False)
+    assert isinstance(chest, str)
+    again = tmp_path / "again"
+    again.mkdir()
+    with function(stack, again) as lambda_:
+        ready = lambda_.gateway.get("/ready")
+        assert (ready.status, ready.json()["status"]) == (200, "ready")
+        answer = lambda_.gateway.call("POST", "/xray", body=Path(chest).read_bytes())
+        assert answer.status == 200, answer.body
+        assert answer.json()["status"] == "succeeded"
+        torch = [path for path in lambda_.loaded() if "/torch/lib/libtorch_cpu" in path]
+        assert [built["tree"] in path for path in torch] == [True]
+        assert not any("site-packages" in path for path in lambda_.loaded())
+
+
+def test_trees_come_and_go_by_the_command_line(stack: Stack, tmp_path: Path) -> None:
+    """Small trees, through the real function: one that works nowhere, since it has no torch."""
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    make_wheel(wheels, "alpha", ALPHA)
+    make_wheel(wheels, "beta", BETA, needs="alpha")
+    (tmp_path / "small.txt").write_text("alpha==1.0\nbeta==1.0\n")
+    environment = stack.radgate.environment()
+    environment |= {"PIP_FIND_LINKS": str(wheels), "PIP_NO_INDEX": "1"}
+    build = ("--output", "json", "runtime", "build", "--requirements", str(tmp_path / "small.txt"))
+    subprocess.run(stack.radgate.command(*build), env=environment, check=True, capture_output=True)
+    uploaded = stack.radgate.json("runtime", "upload")
+    assert uploaded["sent"] == uploaded["parts"] == 1
+    assert stack.radgate.json("runtime", "upload")["sent"] == 0
+    before = stack.radgate.json("runtime", "list")
+    refused = stack.radgate.run("runtime", "sync")
+    assert refused.returncode == 1
+    assert "the tree does not work here: ModuleNotFoundError" in refused.stderr
+    assert stack.radgate.json("runtime", "list") == before
+    unknown = stack.radgate.run("runtime", "activate", "ffffff")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
