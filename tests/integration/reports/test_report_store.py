@@ -94,6 +94,23 @@ def test_a_deleted_report_is_gone_even_for_an_older_link(subject: Subject) -> No
     assert subject.fetch(link.url) is None
 
 
+def test_all_documents_of_one_study_go_and_no_others(subject: Subject) -> None:
+    names = (REPORT_NAME, heatmap_name("Cardiomegaly"), heatmap_name("Lung Lesion"))
+    neighbours = (("acme", new_id("st")), ("acme-two", STUDY_ID))
+    for client_id, study_id in (("acme", STUDY_ID), *neighbours):
+        for name in names:
+            subject.store.put(client_id, study_id, name, PDF)
+    for _ in range(2):
+        subject.store.delete_all("acme", STUDY_ID)
+
+    def left(client_id: str, study_id: str) -> list[str]:
+        links = {name: subject.store.link(client_id, study_id, name).url for name in names}
+        return [name for name, url in links.items() if subject.fetch(url) is not None]
+
+    assert left("acme", STUDY_ID) == []
+    assert [left(*neighbour) for neighbour in neighbours] == [list(names)] * 2
+
+
 def test_clients_with_the_same_study_id_do_not_meet(subject: Subject) -> None:
     subject.store.put("acme", STUDY_ID, REPORT_NAME, PDF)
     subject.store.put("acme-two", STUDY_ID, REPORT_NAME, b"%PDF-1.4 another's")
@@ -126,6 +143,7 @@ def test_an_id_that_was_never_given_out_names_no_object(
         lambda: subject.store.put(client_id, study_id, REPORT_NAME, PDF),
         lambda: subject.store.link(client_id, study_id, REPORT_NAME),
         lambda: subject.store.delete(client_id, study_id, REPORT_NAME),
+        lambda: subject.store.delete_all(client_id, study_id),
     ):
         with pytest.raises(NotFound) as refused:
             action()
