@@ -33,6 +33,24 @@ def parts_of(header: str) -> dict[str, float]:
     return parts
 
 
+def peak_megabytes(emulator: int) -> float:
+    """Return the most memory that any function of the local AWS has had, in MB.
+
+    Functions are child processes of the emulator; only the one that predicts holds torch.
+    """
+    peaks = [0.0]
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            facts = dict(
+                line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines()
+            )
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(facts["PPid"]) == emulator and "VmHWM" in facts:
+            peaks.append(int(facts["VmHWM"].split()[0]) / 1024)
+    return round(max(peaks), 1)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -61,6 +79,7 @@ def main() -> None:
                 walls.append(wall)
                 for name, duration in parts_of(answer.headers["server-timing"]).items():
                     parts[name].append(duration)
+        peak = peak_megabytes(state.pid) if state.pid else None
     finally:
         bring_down(HOME)
     medians = {name: round(statistics.median(values), 1) for name, values in parts.items()}
@@ -74,6 +93,7 @@ def main() -> None:
         "warm_best_ms": round(min(walls), 1),
         **medians,
         "elsewhere": round(wall - sum(medians.values()), 1),
+        "peak_mb": peak,
     }
     json.dump(document, sys.stdout, indent=2)
     print()
