@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from admin_cli import audit, clients, keys, local, models, plans, runtime, usage, webhooks
+from admin_cli import audit, clients, keys, local, models, plans, runtime, studies, usage, webhooks
 from admin_cli.console import Console
 from admin_cli.cost import cost
 from admin_cli.deploy import deploy_command
@@ -63,6 +63,7 @@ app.add_typer(plans.app, name="plans")
 app.add_typer(models.app, name="models")
 app.add_typer(runtime.app, name="runtime")
 app.add_typer(audit.app, name="audit")
+app.add_typer(studies.app, name="studies")
 app.add_typer(usage.app, name="usage")
 app.add_typer(webhooks.app, name="webhooks")
 app.command()(cost)

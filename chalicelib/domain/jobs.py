@@ -74,10 +74,12 @@ class Ended(Value):
     """A study that a worker, or its client, has brought to its end.
 
     `object_name`: where its bytes lay, or still lie; None when that is not known any more.
+    `attempts`: how often it was begun.
     """
 
     study: Study
     object_name: str | None = None
+    attempts: int = 0
 
 
 class Message(Value):

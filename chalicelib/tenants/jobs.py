@@ -108,7 +108,11 @@ class DynamoJobStore:
         study = records.study_of(items[0])
         if study.status in _OPEN:
             return None
-        return Ended(study=study, object_name=records.source_of(items[0]))
+        return Ended(
+            study=study,
+            object_name=records.source_of(items[0]),
+            attempts=records.attempts_of(items[0]),
+        )
 
     def stuck(self, before: datetime) -> Iterator[Job]:
         """Yield the jobs made before `before` that nobody has a lease on, the oldest first.
@@ -163,7 +167,7 @@ class DynamoJobStore:
         further: list[TransactWriteItemTypeDef],
     ) -> bool:
         writes: list[TransactWriteItemTypeDef] = [
-            self._put_study(job.client_id, study, StudyStatus.RUNNING, source=job.object_name),
+            self._put_study(job.client_id, study, StudyStatus.RUNNING, job),
             {
                 "Delete": {
                     "TableName": self._table.name,
@@ -197,12 +201,12 @@ class DynamoJobStore:
         ]
 
     def _put_study(
-        self, client_id: str, study: Study, was: StudyStatus, source: str | None = None
+        self, client_id: str, study: Study, was: StudyStatus, job: Job | None = None
     ) -> TransactWriteItemTypeDef:
         return {
             "Put": {
                 "TableName": self._table.name,
-                "Item": records.study_item(client_id, study, source),
+                "Item": records.study_item(client_id, study, job),
                 "ConditionExpression": "#status = :was",
                 "ExpressionAttributeNames": {"#status": "status"},
                 "ExpressionAttributeValues": {":was": was.value},

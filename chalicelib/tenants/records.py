@@ -151,11 +151,11 @@ def api_key_of(item: Item) -> ApiKey:
     return ApiKey.model_validate(item, extra="ignore")
 
 
-def study_item(client_id: str, study: Study, source: str | None = None) -> Item:
+def study_item(client_id: str, study: Study, job: Job | None = None) -> Item:
     """Return the record of a study, without its links: a link is a secret and soon stale.
 
-    `source`: where the bytes of a queued study lay when it ended. Should the worker die before it
-    has erased them, whoever comes next finds them here.
+    `job`: of a queued study that ends; where its bytes lay is kept. Should the worker die before
+    it has erased them, whoever comes next finds them here.
     """
     left_out = {"report", "heatmaps"} | (set() if study.findings else {"findings"})
     item = study_key(client_id, study.id) | {
@@ -165,7 +165,12 @@ def study_item(client_id: str, study: Study, source: str | None = None) -> Item:
         "created_at": study.created_at.isoformat(),
         "document": study.model_dump_json(exclude=left_out, exclude_none=True),
     }
-    return item if source is None else item | {"source": source}
+    return item if job is None else item | {"source": job.object_name, "attempts": job.attempt}
+
+
+def attempts_of(item: Item) -> int:
+    """Return how often the study of a record was begun before it ended."""
+    return int(item.get("attempts", 0))
 
 
 def source_of(item: Item) -> str | None:

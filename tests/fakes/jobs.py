@@ -30,7 +30,7 @@ class FakeJobStore(JobStore):
     def __init__(self, studies: FakeStudyStore, ledger: FakeLedger, clock: Clock) -> None:
         self.jobs: dict[str, Job] = {}
         self.deliveries: list[Delivery] = []
-        self._sources: dict[str, str] = {}
+        self._ended: dict[str, Job] = {}
         self._studies = studies
         self._ledger = ledger
         self._clock = clock
@@ -77,7 +77,8 @@ class FakeJobStore(JobStore):
         study = self._study(client_id, study_id)
         if study is None or study.status in _OPEN:
             return None
-        return Ended(study=study, object_name=self._sources.get(study_id))
+        job = self._ended.get(study_id)
+        return Ended(study=study) if job is None else _ended(study, job)
 
     def stuck(self, before: datetime) -> Iterator[Job]:
         now = self._clock()
@@ -106,7 +107,7 @@ class FakeJobStore(JobStore):
                 return False
             del self.jobs[job.study_id]
             self._studies.place(job.client_id, study)
-            self._sources[study.id] = job.object_name
+            self._ended[study.id] = job
             self.deliveries += deliveries
             return True
 
@@ -119,6 +120,10 @@ class FakeJobStore(JobStore):
             return self._studies.get(client_id, study_id)
         except NotFound:
             return None
+
+
+def _ended(study: Study, job: Job) -> Ended:
+    return Ended(study=study, object_name=job.object_name, attempts=job.attempt)
 
 
 @dataclass

@@ -202,6 +202,7 @@ def test_the_end_is_stored_as_it_is_and_for_good(queue: Queue) -> None:
     ended = queue.jobs.ended("acme", leased.study_id)
     assert ended is not None
     assert (ended.study, ended.object_name) == (result, leased.object_name)
+    assert ended.attempts == 1
     assert not queue.jobs.finish(leased, result)
     assert not queue.jobs.fail(leased, result)
     assert queue.jobs.begin("acme", leased.study_id) is None

@@ -1,0 +1,223 @@
+"""Queued studies on the whole stack: SQS wakes the worker, failures end as dead letters."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import httpx
+import pytest
+from PIL import Image
+
+from admin_cli.emulator import LOCAL_CREDENTIALS
+from tests.e2e.test_http import sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.e2e.conftest import Stack
+
+WITHIN = 240.0  # seconds; a cold worker on a busy machine takes most of a minute
+WORKER = "radgate-local-worker"
+
+
+def small_chest() -> bytes:
+    """Return a real radiograph as a small PNG."""
+    from chalicelib.inference.imaging import ImageDecoder  # noqa: PLC0415 - torch, only here
+
+    radiograph = ImageDecoder().decode(sample("RG1_J2KI.dcm"))
+    size = (radiograph.info.width, radiograph.info.height)
+    deep = Image.frombytes("I;16", size, radiograph.pixels)
+    shallow = deep.point(lambda value: value / 257).convert("L").resize((460, 489))
+    written = io.BytesIO()
+    shallow.save(written, "PNG")
+    return written.getvalue()
+
+
+@pytest.fixture(scope="module")
+def chest() -> bytes:
+    return small_chest()
+
+
+@pytest.fixture
+def aws(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    for name, value in LOCAL_CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return lambda service: boto3.client(service, endpoint_url=stack.aws_url)
+
+
+class Api:
+    def __init__(self, stack: Stack) -> None:
+        self._url, self._headers = stack.api_url, {"x-api-key": stack.api_key}
+
+    def queue(self, image: bytes) -> str:
+        answer = httpx.post(
+            f"{self._url}/studies", content=image, headers=self._headers, timeout=120
+        )
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def study(self, study_id: str) -> dict[str, Any]:
+        answer = httpx.get(f"{self._url}/studies/{study_id}", headers=self._headers, timeout=120)
+        assert answer.status_code == 200, answer.text
+        body: dict[str, Any] = answer.json()
+        return body
+
+    def used(self) -> int:
+        answer = httpx.get(f"{self._url}/account", headers=self._headers, timeout=120)
+        return int(answer.json()["usage"]["used"])
+
+    def ended(self, study_id: str) -> dict[str, Any]:
+        return until(
+            lambda: self.study(study_id),
+            lambda study: study["status"] in {"succeeded", "failed"},
+        )
+
+
+def until(look: Callable[[], Any], good: Callable[[Any], bool]) -> Any:
+    """Return what `look` finds once it is good."""
+    end = time.monotonic() + WITHIN
+    while time.monotonic() < end:
+        found = look()
+        if good(found):
+            return found
+        time.sleep(1)
+    pytest.fail(f"after {WITHIN:.0f} s it is still {found}")
+
+
+def test_a_queued_study_gets_its_result(stack: Stack, chest: bytes) -> None:
+    api = Api(stack)
+    before = api.used()
+    study = api.ended(api.queue(chest))
+    assert study["status"] == "succeeded", study["error"]
+    pdf = httpx.get(study["report"]["url"], timeout=60)
+    assert pdf.content.startswith(b"%PDF-")
+    assert api.used() == before + 1
+
+
+def test_an_image_that_cannot_be_read_fails_and_costs_nothing(stack: Stack, chest: bytes) -> None:
+    api = Api(stack)
+    before = api.used()
+    study = api.ended(api.queue(chest[: len(chest) // 2]))
+    assert study["status"] == "failed"
+    assert study["error"]["code"] == "unreadable_image"
+    assert api.used() == before
+
+
+@pytest.fixture
+def without_models(
+    stack: Stack, aws: Callable[[str], Any], tmp_path: Path
+) -> Iterator[Callable[[], None]]:
+    """The worker finds no model until the yielded function is called, or the test is over."""
+    del stack
+    functions = aws("lambda")
+    found = functions.get_function_configuration(FunctionName=WORKER)["Environment"]["Variables"]
+
+    def have(model_dir: str) -> None:
+        functions.update_function_configuration(
+            FunctionName=WORKER, Environment={"Variables": {**found, "MODEL_DIR": model_dir}}
+        )
+        functions.get_waiter("function_updated_v2").wait(FunctionName=WORKER)
+
+    have(str(tmp_path))
+    try:
+        yield lambda: have(found["MODEL_DIR"])
+    finally:
+        have(found["MODEL_DIR"])
+
+
+def test_what_fails_through_our_fault_is_refunded_listed_and_redriven(
+    stack: Stack, chest: bytes, without_models: Callable[[], None]
+) -> None:
+    api, radgate = Api(stack), stack.radgate
+    before = api.used()
+    study_id = api.queue(chest)
+    study = api.ended(study_id)
+    assert study["status"] == "failed"
+    assert study["error"]["code"] == "model_unavailable"
+    assert api.used() == before
+    [letter] = until(
+        lambda: [one for one in radgate.json("studies", "dlq", "list") if one["study"] == study_id],
+        bool,
+    )
+    assert (letter["client"], letter["attempts"]) == (stack.client_id, 3)
+    assert letter["why"] == "model_unavailable"
+    without_models()
+    [done] = radgate.json("studies", "dlq", "redrive", study_id)
+    assert api.ended(done["queued"])["status"] == "succeeded"
+    assert api.study(study_id)["status"] == "failed"
+    assert api.used() == before + 1
+    letters = radgate.json("studies", "dlq", "list")
+    assert study_id not in {one["study"] for one in letters}
+
+
+def test_a_message_of_nobody_s_becomes_a_dead_letter(
+    stack: Stack, aws: Callable[[str], Any]
+) -> None:
+    sqs = aws("sqs")
+    url = sqs.get_queue_url(QueueName="radgate-local-jobs")["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"odd": True}))
+    found = until(
+        lambda: [
+            one
+            for one in stack.radgate.json("studies", "dlq", "list")
+            if one["why"] == "the message cannot be read"
+        ],
+        bool,
+    )
+    done = stack.radgate.json("studies", "dlq", "redrive", "--all")
+    assert {one["told"] for one in done} >= {"the message cannot be read"}
+    assert len(found) == 1
+
+
+def worker_processes(stack: Stack) -> set[int]:
+    """Return the processes in which the emulator of this stack runs the worker."""
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            command = (entry / "cmdline").read_text()
+        except OSError:
+            continue
+        if parent == stack.pid and WORKER in command:
+            found.add(int(entry.name))
+    return found
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.4, 1.2])
+def test_a_worker_that_is_killed_loses_and_doubles_nothing(
+    stack: Stack, chest: bytes, aws: Callable[[str], Any], pause: float
+) -> None:
+    """A real process ends by SIGKILL; its lease runs out, and the sweeper rings."""
+    api = Api(stack)
+    before = api.used()
+    study_id = api.queue(chest)
+    until(lambda: api.study(study_id)["status"], lambda status: status != "queued")
+    time.sleep(pause)
+    for process in worker_processes(stack):
+        os.kill(process, signal.SIGKILL)
+    global_wait = 480.0
+    end = time.monotonic() + global_wait
+    while (study := api.study(study_id))["status"] == "running" and time.monotonic() < end:
+        time.sleep(3)
+    assert study["status"] == "succeeded", study
+    assert api.used() == before + 1
+    s3 = aws("s3")
+    [bucket] = [
+        one["Name"]
+        for one in s3.list_buckets()["Buckets"]
+        if one["Name"].startswith("radgate-local-")
+    ]
+    listed = s3.list_objects_v2(Bucket=bucket, Prefix=f"uploads/{stack.client_id}/{study_id}")
+    documents = s3.list_objects_v2(
+        Bucket=bucket, Prefix=f"clients/{stack.client_id}/studies/{study_id}/report"
+    )
+    assert len(documents["Contents"]) == 1
+    if pause == 0.0:  # killed before it had a result: whoever ended it erased the bytes as well
+        assert "Contents" not in listed
