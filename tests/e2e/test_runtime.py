@@ -73,7 +73,13 @@ def function(stack: Stack, folder: Path) -> Iterator[Function]:
     runtime.mkdir()
     with zipfile.ZipFile(package) as archive:
         archive.extractall(task)
-    functions = boto3.client("lambda", endpoint_url=stack.aws_url, region_name="eu-central-1")
+    functions = boto3.client(
+        "lambda",
+        endpoint_url=stack.aws_url,
+        region_name="eu-central-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
     deployed = functions.get_function_configuration(FunctionName="radgate-local")
     with RuntimeApi() as api:
         environment = {
