@@ -13,9 +13,10 @@ from admin_cli.deployment import Target, is_live
 from admin_cli.deployment_record import read_deployment
 from admin_cli.foundation import STILLBORN, find_stack, read_foundation
 from admin_cli.foundation_plan import Change, foundation_changes
-from admin_cli.gateway import gateway_client
+from admin_cli.gateway import Gateway, gateway_client
 from admin_cli.log_groups import unkept_logs
 from admin_cli.mounting import unmounted
+from admin_cli.plan_coverage import uncovered
 from admin_cli.stage_config import function_name
 from admin_cli.stage_settings import stage_settings
 from admin_cli.staging import PROJECT
@@ -69,6 +70,9 @@ def _completing(target: Target, record: Deployment) -> Iterator[Change]:
     for name in unmounted(client, known, foundation):
         yield Change("mount", "modify", f"models on function {name}")
     gateway = gateway_client()
+    plans = Gateway(gateway, target.stage, record.rest_api_id, record.api_stage).usage_plans()
+    for plan in uncovered(plans, record):
+        yield Change("plans", "modify", f"usage plan {plans[plan].get('name')} covers the API")
     if not any(
         api["id"] == record.rest_api_id for api in gateway.get_rest_apis(limit=500)["items"]
     ):

@@ -25,10 +25,11 @@ from admin_cli.chalice_runner import (
 )
 from admin_cli.console import CliError
 from admin_cli.deployment_record import Deployment, read_deployment, write_deployment
-from admin_cli.gateway import gateway_client
+from admin_cli.gateway import Gateway, gateway_client
 from admin_cli.gateway_responses import apply_refusals
 from admin_cli.log_groups import keep_logs
 from admin_cli.mounting import mount
+from admin_cli.plan_coverage import cover_plans
 from admin_cli.stage_settings import stage_settings
 from admin_cli.staging import MOUNT, stage_project
 from admin_cli.wiring import connect, wires
@@ -158,3 +159,6 @@ def _complete(target: Target, made: Deployment, tell: Tell) -> None:
     client = gateway_client()
     if apply_api_settings(client, made.rest_api_id, target.stage, settings, foundation):
         tell("settings of the API and its stage")
+    paced = gateway_client(paced=target.stage != "local")
+    plans = Gateway(paced, target.stage, made.rest_api_id, made.api_stage).usage_plans()
+    cover_plans(paced, plans, made, tell)

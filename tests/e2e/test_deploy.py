@@ -1,0 +1,261 @@
+"""Deploy and destroy on the local AWS: twice is once, kills are repaired, data stays."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from admin_cli import deployment, emulator
+from admin_cli.data_removal import remove_data
+from admin_cli.deploy_plan import deploy_changes
+from admin_cli.deployment import Target
+from admin_cli.deployment_record import read_deployment
+from admin_cli.foundation import apply_foundation, find_stack, read_foundation
+from admin_cli.local_stack import install_packs
+from admin_cli.smoke import CLIENT_ID, smoke_test
+from admin_cli.stage import open_stage
+from admin_cli.stage_config import ON_EFS, function_name
+from admin_cli.stage_settings import stage_settings
+from admin_cli.staging import MOUNT
+from admin_cli.teardown import remove_functions
+from tests.e2e.conftest import Radgate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from admin_cli.deployment_record import Deployment
+
+# Many whole deploys; a busy machine takes minutes for each.
+pytestmark = pytest.mark.timeout(1800)
+# As on AWS: a network, a file system on the functions that need it, alarms, mail.
+STAGES = """
+[local]
+network = "new"
+log_days = 7
+mail_domain = "mail.example.org"
+alarm_email = "operator@example.org"
+throttle = { rate_per_second = 100, burst = 200 }
+"""
+HANDLERS = ("api_handler", "worker", "sweep", "deliver", "efs_sync")
+
+
+class Killed(BaseException):
+    """The process ends here: nothing may catch it."""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A local AWS of its own, with this process pointed at it: these tests tear it down."""
+    home = tmp_path_factory.mktemp("deploy") / "home"
+    stages = home.parent / "stages.toml"
+    stages.write_text(STAGES, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ENDPOINT_URL", *emulator.LOCAL_CREDENTIALS):
+            patch.setenv(name, "put back after the tests")
+        patch.setenv("RADGATE_STAGES", str(stages))
+        patch.setenv("RADGATE_HOME", str(home))
+        emulator.start(home)
+        try:
+            emulator.use_local_endpoint(home)
+            yield home
+        finally:
+            emulator.stop(home)
+
+
+def rolled_out(home: Path, told: list[str] | None = None) -> Deployment:
+    told = [] if told is None else told
+    foundation = apply_foundation("local", told.append)
+    return deployment.deploy("local", foundation, home, told.append, force=False)
+
+
+def dies_after(words: str) -> Any:
+    """A listener to progress that ends the process at the first line with these words."""
+
+    def tell(text: str) -> None:
+        if words in text:
+            raise Killed(text)
+
+    return tell
+
+
+def state() -> str:
+    """All that a deploy makes, in one comparable text."""
+    gateway, functions = boto3.client("apigateway"), boto3.client("lambda")
+    apis = gateway.get_rest_apis(limit=500)["items"]
+    listed = functions.list_functions()["Functions"]
+    wires = functions.list_event_source_mappings()["EventSourceMappings"]
+    groups = boto3.client("logs").describe_log_groups()["logGroups"]
+    whole = {
+        "apis": [(api["id"], api["name"], api["binaryMediaTypes"]) for api in apis],
+        "stages": [gateway.get_stages(restApiId=api["id"])["item"] for api in apis],
+        "functions": sorted(
+            (
+                one["FunctionName"],
+                one["CodeSha256"],
+                one["Environment"]["Variables"],
+                one.get("FileSystemConfigs", []),
+                one.get("VpcConfig", {}).get("SubnetIds", []),
+            )
+            for one in listed
+        ),
+        "wires": sorted((one["EventSourceArn"], one["FunctionArn"], one["UUID"]) for one in wires),
+        "logs": sorted((one["logGroupName"], one.get("retentionInDays")) for one in groups),
+        "record": read_deployment("radgate-local"),
+    }
+    return json.dumps(whole, default=str, sort_keys=True)
+
+
+KILLS = (
+    "Creating lambda function: radgate-local-efs_sync",
+    "Creating Rest API",
+    "writing the gateway's answers",
+    "log group",
+    "mounting",
+    "wiring",
+    "settings of the API",
+)
+
+
+def test_a_deploy_that_is_killed_after_each_step_ends_where_one_run_ends(home: Path) -> None:
+    """Every kill is taken up by the next run; what the last makes is whole and single."""
+    foundation = apply_foundation("local")
+    for words in KILLS:
+        with pytest.raises(Killed):
+            deployment.deploy("local", foundation, home, dies_after(words), force=False)
+        assert read_deployment("radgate-local") is None, words
+    rolled_out(home)
+    assert len(boto3.client("apigateway").get_rest_apis(limit=500)["items"]) == 1
+    names = {f["FunctionName"] for f in boto3.client("lambda").list_functions()["Functions"]}
+    assert names == {function_name("local", name) for name in HANDLERS}
+    assert_whole()
+
+
+def assert_whole() -> None:
+    """Mounts, network, retention, settings: what Chalice leaves out is there."""
+    client = boto3.client("lambda")
+    found = read_foundation("local")
+    for name in HANDLERS:
+        facts = client.get_function_configuration(FunctionName=function_name("local", name))
+        mounts = [one["LocalMountPath"] for one in facts.get("FileSystemConfigs", [])]
+        subnets = set(facts.get("VpcConfig", {}).get("SubnetIds", []))
+        inside = {found.FunctionSubnetA, found.FunctionSubnetB}
+        assert mounts == ([MOUNT] if name in ON_EFS else [])
+        assert subnets == (inside if name in ON_EFS else set())
+    record = read_deployment("radgate-local")
+    assert record is not None
+    gateway = boto3.client("apigateway")
+    api = gateway.get_rest_api(restApiId=record.rest_api_id)
+    assert (api["name"], api["binaryMediaTypes"]) == ("radgate-local", ["*/*"])
+    assert api["minimumCompressionSize"] == 1024
+    stage = gateway.get_stage(restApiId=record.rest_api_id, stageName="v1")
+    assert stage["methodSettings"]["*/*"]["throttlingRateLimit"] == 100
+    assert stage["accessLogSettings"]["destinationArn"].endswith(":/radgate/local/api")
+    assert stage["deploymentId"] == record.gateway_deployment
+
+
+def test_twice_is_once(home: Path) -> None:
+    rolled_out(home)
+    before, told = state(), list[str]()
+    assert deploy_changes("local", home) == ()
+    assert state() == before
+    rolled_out(home, told)
+    assert state() == before
+    assert told == [
+        "stack radgate-local: no changes",
+        "code, configuration and gateway are unchanged: nothing to deploy",
+    ]
+
+
+def test_drift_is_told_and_then_mended(home: Path) -> None:
+    record = rolled_out(home)
+    before = state()
+    boto3.client("apigateway").update_stage(
+        restApiId=record.rest_api_id,
+        stageName="v1",
+        patchOperations=[{"op": "replace", "path": "/*/*/throttling/burstLimit", "value": "7"}],
+    )
+    boto3.client("lambda").update_function_configuration(
+        FunctionName="radgate-local-worker", FileSystemConfigs=[]
+    )
+    changes = {(change.step, change.what) for change in deploy_changes("local", home)}
+    assert changes == {
+        ("settings", "/*/*/throttling/burstLimit to 200"),
+        ("mount", "models on function radgate-local-worker"),
+    }
+    rolled_out(home)
+    assert state() == before
+
+
+def test_the_smoke_test_asks_and_leaves_no_key(home: Path) -> None:
+    record = rolled_out(home)
+    install_packs(home, lambda _text: None)
+    stage = open_stage("local")
+    target = Target("local", stage_settings("local"), read_foundation("local"), home)
+    url = target.direct_url(record.rest_api_id)
+    assert smoke_test(stage, url, lambda _text: None).model == "cardionet@1"
+    keys = stage.keyring.keys(CLIENT_ID)
+    assert keys
+    assert all(key.revoked_at is not None for key in keys)
+    assert boto3.client("apigateway").get_api_keys()["items"] == []
+
+
+def test_destroy_keeps_the_data_and_a_deploy_finds_it_again(home: Path) -> None:
+    rolled_out(home)
+    found = read_foundation("local")
+    boto3.client("s3").put_object(Bucket=found.BucketName, Key="clients/a/kept", Body=b"kept")
+    boto3.client("dynamodb").put_item(
+        TableName=found.TableName, Item={"pk": {"S": "KEPT"}, "sk": {"S": "KEPT"}}
+    )
+    target = Target("local", stage_settings("local"), found, home)
+    with pytest.raises(Killed):  # half way
+        remove_functions(target, dies_after("Deleting"))
+    for _ in range(2):
+        remove_functions(target, lambda _text: None)
+        assert boto3.client("lambda").list_functions()["Functions"] == []
+        assert boto3.client("apigateway").get_rest_apis()["items"] == []
+        wires = boto3.client("lambda").list_event_source_mappings()
+        assert wires["EventSourceMappings"] == []
+        roles = {role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]}
+        assert not {f"radgate-local-{name}" for name in HANDLERS} & roles
+    rolled_out(home)
+    assert_whole()
+    kept = boto3.client("s3").get_object(Bucket=found.BucketName, Key="clients/a/kept")
+    assert kept["Body"].read() == b"kept"
+    key = {"pk": {"S": "KEPT"}, "sk": {"S": "KEPT"}}
+    assert "Item" in boto3.client("dynamodb").get_item(TableName=found.TableName, Key=key)
+
+
+def test_functions_that_nobody_wrote_down_are_removed_too(home: Path) -> None:
+    rolled_out(home)
+    found = read_foundation("local")
+    target = Target("local", stage_settings("local"), found, home)
+    remove_functions(target, lambda _text: None)
+    with pytest.raises(Killed):  # Chalice has made functions and remembers none
+        deployment.deploy("local", found, home, dies_after("Creating Rest API"), force=False)
+    assert boto3.client("lambda").list_functions()["Functions"]
+    remove_functions(target, lambda _text: None)
+    assert boto3.client("lambda").list_functions()["Functions"] == []
+
+
+def test_destroy_asks_for_the_stages_name(home: Path) -> None:
+    refused = Radgate(home).run("destroy")
+    assert refused.returncode == 1
+    assert "give --yes" in refused.stderr
+    assert find_stack("local") is not None
+
+
+@pytest.mark.usefixtures("home")
+def test_the_data_goes_when_that_is_said() -> None:
+    found = apply_foundation("local")
+    boto3.client("s3").put_object(Bucket=found.BucketName, Key="clients/a/gone", Body=b"gone")
+    for _ in range(2):
+        remove_data("local", found, lambda _text: None)
+        assert find_stack("local") is None
+        assert boto3.client("s3").list_buckets()["Buckets"] == []
+        assert boto3.client("dynamodb").list_tables()["TableNames"] == []
+        assert boto3.client("efs").describe_file_systems()["FileSystems"] == []
+    assert apply_foundation("local").TableName == found.TableName
