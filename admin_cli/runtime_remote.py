@@ -79,7 +79,7 @@ class Mount:
         event = {"action": action} | ({"tree": tree} if tree else {})
         reply = self._client.invoke(FunctionName=self._function, Payload=json.dumps(event).encode())
         payload = _parsed(reply["Payload"].read())
-        if "FunctionError" in reply or not isinstance(payload, dict):
+        if dict(reply).get("FunctionError") or not isinstance(payload, dict):
             failure = payload if isinstance(payload, dict) else {}
             kind = failure.get("errorType")
             if "timed out" in str(failure.get("errorMessage", "")).lower():

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # What Lambda's own runtime brings: the client of the Runtime API, and boto3 with what it needs.
 PROVIDED = (
     "awslambdaric",
+    "runtime_client",
     "simplejson",
     "snapshot_restore_py",
     "boto3",
@@ -103,7 +104,7 @@ def function(stack: Stack, folder: Path) -> Iterator[Function]:
         try:
 
             def call(event: dict[str, Any], _context: object) -> Any:
-                return api.invoke(event)
+                return api.invoke(event, lambda: process.poll() is None)
 
             yield Function(FakeGateway(cast("Any", call), stack.api_key), process.pid)
         finally:

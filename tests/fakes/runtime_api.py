@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _VERSION = "/2018-06-01/runtime"
 _ID = "8476a536-e9f4-11e8-9739-2dfe598c3fcd"
@@ -43,10 +43,17 @@ class RuntimeApi:
     def address(self) -> str:
         return f"127.0.0.1:{self._server.server_port}"
 
-    def invoke(self, event: Mapping[str, Any]) -> Any:
+    def invoke(self, event: Mapping[str, Any], alive: Callable[[], bool]) -> Any:
         """Give the function an event and return its answer. Raises FunctionFailed."""
         self._events.put(json.dumps(event).encode())
-        kind, body = self._answers.get(timeout=self.seconds)
+        deadline = time.monotonic() + self.seconds
+        while True:
+            try:
+                kind, body = self._answers.get(timeout=0.2)
+                break
+            except queue.Empty:
+                if not alive() or time.monotonic() > deadline:
+                    raise FunctionFailed("it ended, or gave no answer in time") from None
         if kind != "response":
             raise FunctionFailed(body.decode())
         return json.loads(body)
