@@ -12,6 +12,7 @@ from admin_cli import dead_letters
 from admin_cli.dead_letters import open_dead_letters
 from admin_cli.deployment_record import Deployment, write_deployment
 from admin_cli.foundation import apply_foundation
+from admin_cli.stage import Stage
 from chalicelib import aws
 from chalicelib.domain import Job, Message, Study, StudyStatus, new_id
 from chalicelib.errors import StorageUnavailable
@@ -47,7 +48,7 @@ class Place:
 
     def fail(self, *, error: dict[str, str | int] | None = None, letters: int = 1) -> str:
         """Make a study that failed through our fault, with so many dead letters."""
-        table, clock = aws.table(self.foundation.TableName), dead_letters.open_stage("dev").clock
+        table, clock = aws.table(self.foundation.TableName), Stage.clock
         study = Study(id=new_id("st"), status=StudyStatus.QUEUED, created_at=clock())
         job = Job(
             study_id=study.id,
@@ -75,11 +76,11 @@ class Place:
         aws.sqs().send_message(QueueUrl=self.foundation.DeadLetterQueueUrl, MessageBody=body)
 
     def studies(self) -> list[Study]:
-        store = DynamoStudyStore(aws.table(self.foundation.TableName), dead_letters.Stage.clock)
+        store = DynamoStudyStore(aws.table(self.foundation.TableName), Stage.clock)
         return list(store.page("acme", 100, None, None).items)
 
     def used(self) -> int:
-        ledger = DynamoLedger(aws.table(self.foundation.TableName), dead_letters.Stage.clock)
+        ledger = DynamoLedger(aws.table(self.foundation.TableName), Stage.clock)
         return ledger.usage(CLIENT).used
 
     def letters(self) -> list[dict[str, Any]]:
