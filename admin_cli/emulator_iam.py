@@ -87,7 +87,7 @@ def leading_keys(request: Json) -> Iterator[str]:
     for table in (request.get("RequestItems") or {}).values():
         entries = table.get("Keys", []) if isinstance(table, dict) else table
         for entry in entries:
-            write = next(iter(entry.values()), {}) if isinstance(table, list) else {}
+            write: Json = next(iter(entry.values()), {}) if isinstance(table, list) else {}
             yield from _of_item(write.get("Key") or write.get("Item") or entry)
 
 

@@ -12,6 +12,7 @@ import os
 import statistics
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,7 @@ def measure(role: str) -> dict[str, float]:
     sessions = ClientSessions(boto3.client("sts"), role, BUCKET)
     sessions("warm-up").generate_presigned_url("get_object", Params=_object("warm-up"))
     return {
-        "first_for_a_client": _median([lambda n=n: sessions(f"client-{n}") for n in range(50)]),
+        "first_for_a_client": _median([partial(sessions, f"client-{n}") for n in range(50)]),
         "again_for_a_client": _median([lambda: sessions("client-1")] * 2000),
         "sign_a_link": _median(
             [

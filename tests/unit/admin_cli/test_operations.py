@@ -42,6 +42,7 @@ def exists_in_aws(words: list[str]) -> None:
     model = botocore.session.get_session().get_service_model(service)
     names = {xform_name(name).replace("_", "-"): name for name in model.operation_names}
     shape = model.operation_model(names[operation]).input_shape
+    assert shape is not None
     known = {f"--{xform_name(name).replace('_', '-')}": name for name in shape.members}
     given = options_of(rest)
     assert given <= set(known)
