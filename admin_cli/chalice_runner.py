@@ -30,7 +30,8 @@ def run_chalice(
 ) -> None:
     """Run ``chalice ARGUMENTS`` in `build`; its steps go to `tell`, all of its output to `log`.
 
-    `defaults`: environment variables for those that are not set. Raises CliError with the reason that Chalice gives.
+    `defaults`: environment variables for those that are not set. Raises CliError with the reason
+    that Chalice gives.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     lines: list[str] = []

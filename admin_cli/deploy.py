@@ -19,6 +19,7 @@ from admin_cli.foundation import apply_foundation
 from admin_cli.smoke import smoke_test
 from admin_cli.stage import open_stage
 from admin_cli.stage_settings import stage_settings
+from admin_cli.staging import check_deployable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,6 +63,7 @@ def deploy_command(
         if dry_run:
             _show_changes(console, home)
             return
+        check_deployable(console.stage)
         console.info("1/3 foundation")
         foundation = apply_foundation(console.stage, console.info)
         console.info("2/3 functions and API")

@@ -67,6 +67,15 @@ def _write(path: Path, document: dict[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=2), encoding="utf-8")
 
 
+def check_deployable(stage: str) -> None:
+    """Raise CliError for a stage that cannot be staged here, before anything is made for it.
+
+    That is one without policies, or one on AWS where this Python is too old for Lambda's packages.
+    """
+    policies(PROJECT, stage)
+    lambda_packages(stage)
+
+
 def policies(project: Path, stage: str) -> list[str]:
     """The names of the policy files of a stage, one for each function, as config.json gives them.
 

@@ -14,8 +14,11 @@ from botocore.stub import Stubber
 
 from admin_cli import emulator
 from admin_cli.api_settings import ACCESS_LOG, api_patches, apply_api_settings
+from admin_cli.deployment_record import Deployment
+from admin_cli.gateway import Gateway
 from admin_cli.log_groups import keep_logs
 from admin_cli.mounting import mount, unmounted
+from admin_cli.plan_coverage import cover_plans, uncovered
 from admin_cli.stage_settings import StageSettings
 from tests.unit.test_policies import foundation
 
@@ -200,3 +203,21 @@ def test_the_access_log_holds_no_key_no_path_and_no_address() -> None:
         "$context.identity.userAgent",
     }
     assert line["key_id"] == "$context.identity.apiKeyId"
+
+
+def test_plans_are_put_onto_an_api_that_was_made_anew(api: str) -> None:
+    client, told = boto3.client("apigateway"), list[str]()
+    old = client.create_rest_api(name="radgate")["id"]
+    made = Deployment(api, "v1", "https://api.example", "", "", "", "")
+    for name, stages in (("radgate-dev-a", [(old, "v1")]), ("radgate-dev-b", [(api, "v1")])):
+        client.create_usage_plan(
+            name=name, apiStages=[{"apiId": one, "stage": stage} for one, stage in stages]
+        )
+
+    def plans() -> dict[str, dict[str, Any]]:
+        return Gateway(client, "dev", api, "v1").usage_plans()
+
+    cover_plans(client, plans(), made, told.append)
+    assert told == ["usage plan radgate-dev-a covers the API"]
+    assert list(uncovered(plans(), made)) == []
+    cover_plans(client, plans(), made, pytest.fail)
