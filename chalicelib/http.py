@@ -59,11 +59,15 @@ class Api(Chalice):
 
 @dataclass
 class Call:
-    """One request: what a handler reads of it and how it answers."""
+    """One request: what a handler reads of it and how it answers.
+
+    `study_id`: the study that it made, for the log.
+    """
 
     request: Request
     stopwatch: Stopwatch
     caller: Caller | None = None
+    study_id: str | None = None
 
     @property
     def id(self) -> str:
@@ -128,12 +132,14 @@ class Call:
 
     def study(self, study: Study) -> Response:
         """Return a study with its result, or 202 for one that was queued instead."""
+        self.study_id = study.id
         return self.accepted(study) if study.status is StudyStatus.QUEUED else self.answer(study)
 
     def accepted(self, study: Study) -> Response:
         """Return 202 with a study that waits, or waited, in the queue, and where to look for it."""
         # Relative, since only the client knows what stands before the route: a stage, the base
         # path of a domain of the operator's own, or the long path of the local AWS.
+        self.study_id = study.id
         where: Headers = {"Location": f"studies/{study.id}"}
         return self._response(study.model_dump_json(), "application/json", 202, where)
 
@@ -241,6 +247,7 @@ def _log(call: Call, response: Response) -> None:
         status=response.status_code,
         client=call.caller.client.id if call.caller else None,
         key=call.caller.key.id if call.caller else None,
+        study_id=call.study_id,
         milliseconds={k: round(v, 1) for k, v in call.stopwatch.milliseconds().items()},
     )
 

@@ -114,6 +114,8 @@ def test_queued_and_posted_images_get_the_same_result_and_no_name_reaches_a_log(
         "failed",
         "unreadable_image",
     )
+    requests = {line["study_id"] for line in lines if line["message"] == "request"}
+    assert {good["id"], broken["id"]} <= requests
     for line in ends.values():
         assert line["client"] == "acme"
         assert line["request_id"] == "11111111-2222-4333-8444-555555555555"
