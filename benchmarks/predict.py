@@ -23,7 +23,7 @@ from chalicelib.domain import ImageInfo, Radiograph
 from chalicelib.inference.framing import frame
 from chalicelib.inference.manifest import WEIGHTS
 from chalicelib.inference.model import load
-from chalicelib.inference.networks import EfficientNetLite0
+from chalicelib.inference.networks import EfficientNetLite
 from chalicelib.inference.packs import active_pack, read_file
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def main() -> None:
 
     pack = active_pack(options.models)
     model, image = load(pack), radiograph()
-    plain = EfficientNetLite0(len(pack.manifest.labels))
+    plain = EfficientNetLite(len(pack.manifest.labels))
     tensors = parse_safetensors(read_file(pack, WEIGHTS))
     plain.load_state_dict(
         {name: value.to(plain.state_dict()[name]) for name, value in tensors.items()}

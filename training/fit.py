@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from chalicelib.inference.networks import EfficientNetLite0, channels_last, standardise
+from chalicelib.inference.networks import EfficientNetLite, channels_last, standardise
 from training.augment import augment, repaired
 from training.evaluate import auroc
-from training.initial import start
+from training.initial import PUBLISHED, Variant, start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,10 +45,9 @@ class Recipe:
     average: float = 0.995
     drop_path: float = 0.1
     dropout: float = 0.2
-    size: int = 128
+    variant: Variant = "lite0"
+    enlarged: int = 192
     teacher_share: float = 0.0
-    small_epochs: int = 0
-    small_size: int = 96
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ class _Depthwise(nn.Conv2d):
         return y.to(torch.bfloat16)
 
 
-def _prepare(network: EfficientNetLite0) -> EfficientNetLite0:
+def _prepare(network: EfficientNetLite) -> EfficientNetLite:
     for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.groups > 1 and _slow(module):
             module.__class__ = _Depthwise
@@ -82,22 +81,12 @@ def _slow(conv: nn.Conv2d) -> bool:
     return conv.stride[0] > 1 or conv.kernel_size[0] == _WIDE_KERNEL
 
 
-def resize(batch: Tensor, size: int) -> Tensor:
-    """Resize (N, 1, H, W) to `size` square, or return it as it is."""
-    if batch.shape[-1] == size:
-        return batch
-    return functional.interpolate(batch, (size, size), mode="bilinear", align_corners=False)
-
-
 @torch.inference_mode()
 def logits(network: nn.Module, images: NDArray[np.uint8]) -> Tensor:
     """Answer float32 (N,) for images uint8 (N, H, W)."""
     network.eval()
-    parts = []
-    for piece in torch.as_tensor(images).split(64):  # type: ignore[no-untyped-call]
-        batch = standardise(piece[:, None].float()).contiguous(memory_format=torch.channels_last)
-        parts.append(network(batch).logits[:, 0])
-    return torch.cat(parts)
+    pieces = torch.as_tensor(images).split(32)  # type: ignore[no-untyped-call]
+    return torch.cat([network(standardise(one[:, None].float())).logits[:, 0] for one in pieces])
 
 
 def fit(
@@ -106,20 +95,20 @@ def fit(
     held_out: Part,
     teacher: Tensor | None = None,
     origin: Mapping[str, Tensor] | None = None,
-) -> tuple[EfficientNetLite0, list[Epoch]]:
+) -> tuple[EfficientNetLite, list[Epoch]]:
     """Fit one network to `train` and judge it after each epoch by `held_out`.
 
-    Returned are the weights, averaged over the last steps, of the epoch with the lowest loss on
-    `held_out`, which the network never learns from, and a row for every epoch.
+    Returned are the weights, averaged over the last steps, and a row for every epoch. The network
+    never learns from `held_out`, nor is an epoch picked by it: the schedule ends where it ends.
 
     teacher: float32 (len(train),), probabilities to learn from in the share that the recipe gives
     them, or None. origin: the state of a network to go on from, or None for the published weights.
     """
     torch.manual_seed(recipe.seed)
     random = torch.Generator().manual_seed(recipe.seed)
-    network = EfficientNetLite0(1, drop_path=recipe.drop_path, dropout=recipe.dropout)
+    network = blank(recipe)
     if origin is None:
-        start(network)
+        start(network, recipe.variant)
     else:
         network.load_state_dict(dict(origin))
     averaged = channels_last(copy.deepcopy(network))
@@ -130,7 +119,6 @@ def fit(
     versions = torch.stack([raw, repaired(raw)])
     targets = _targets(train, recipe, teacher)
     rows: list[Epoch] = []
-    best = averaged
     done = 0
     for number in range(1, recipe.epochs + 1):
         began, total = time.monotonic(), 0.0
@@ -140,8 +128,6 @@ def fit(
             version = torch.randint(0, 2, (len(index),), generator=random)
             batch = standardise(augment(versions[version, index], random))
             batch, wanted = _mix(batch, targets[index], recipe)
-            size = recipe.size if number > recipe.small_epochs else recipe.small_size
-            batch = resize(batch, size).contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16):
                 answer = network(batch).logits[:, 0]
             loss = functional.binary_cross_entropy_with_logits(answer.float(), wanted)
@@ -157,9 +143,18 @@ def fit(
         answers = logits(averaged, held_out.images)
         rows.append(_row(number, seconds, total / steps, held_out, answers))
         log.info("seed %d %s", recipe.seed, rows[-1])
-        if rows[-1].held_out_loss <= min(row.held_out_loss for row in rows):
-            best = copy.deepcopy(averaged)
-    return best, rows
+    return averaged, rows
+
+
+def blank(recipe: Recipe) -> EfficientNetLite:
+    """Return the network of a recipe before it has learned anything."""
+    return EfficientNetLite(
+        1,
+        PUBLISHED[recipe.variant].stages,
+        enlarged=recipe.enlarged,
+        drop_path=recipe.drop_path,
+        dropout=recipe.dropout,
+    )
 
 
 def _optimiser(

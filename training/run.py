@@ -11,7 +11,9 @@ import json
 import logging
 import os
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,7 +29,7 @@ from training import card, measure, pack, plot
 from training.calibrate import platt
 from training.data import Part, read, split
 from training.evaluate import auroc
-from training.fit import Epoch, Recipe, fit
+from training.fit import Epoch, Recipe, blank, fit, logits
 from training.golden import phantom
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from chalicelib.inference.networks import Network
 
-ARCHITECTURE = "efficientnet-lite0"
+ARCHITECTURE = "efficientnet-lite0-enlarged"
 NAME, VERSION, LABEL = "cardionet", "1", "Cardiomegaly"
 SIZE = 128
 FRAMING: Literal["stretch", "crop", "pad"] = "stretch"
@@ -44,17 +46,37 @@ DATASET = (
 )
 TOLERANCE = 0.005
 
-FIRST = Recipe(seed=1, epochs=12)
-SECOND = Recipe(seed=31, epochs=7, smoothing=0.05, average=0.997, teacher_share=0.6, small_epochs=3)
-THIRD = Recipe(seed=41, epochs=3, rate=3e-4, smoothing=0.05, average=0.997, teacher_share=0.6)
+FIRST = Recipe(seed=101, epochs=8, enlarged=224)
+TEACHER = Recipe(seed=102, epochs=8, variant="lite2")
+STUDENTS = {
+    f"student {number}": Recipe(
+        seed=200 + number, epochs=5, rate=6e-4, smoothing=0.05, average=0.997, teacher_share=0.75
+    )
+    for number in (1, 2)
+}
 RECIPE = (
-    "What is shipped is the mean of the weights of three fits: one to the labels, and two to the "
-    "labels blended with the first one's opinion, because labels are often wrong. Each used AdamW "
-    "on a one-cycle schedule, random geometry, tone, sharpness, noise, JPEG and erased "
-    "rectangles, mixup, smoothed labels and a running average of the weights."
+    "Two networks of different size (EfficientNet-Lite0 and -Lite2) were fitted to the labels. "
+    "Their joint opinion of each image was blended with its label, because labels are often wrong, "
+    "and the smaller network learned on from that blend, twice. What is shipped is the mean of the "
+    "weights of those two fits. Each fit used AdamW on a one-cycle schedule, random geometry, "
+    "tone, sharpness, noise, JPEG and erased rectangles, mixup, smoothed labels and a running "
+    "average of the weights."
 )
 
 log = logging.getLogger("training")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One network to make. teacher, origin: as in `training.fit.fit`."""
+
+    name: str
+    recipe: Recipe
+    teacher: Tensor | None = None
+    origin: dict[str, Tensor] | None = None
+
+
+Fitted = tuple[dict[str, "Tensor"], list[Epoch]]
 
 
 @dataclass(frozen=True)
@@ -65,53 +87,77 @@ class Bench:
     held_out: Part
     work: Path
 
-    def make(
-        self,
-        name: str,
-        recipe: Recipe,
-        teacher: Tensor | None = None,
-        origin: dict[str, Tensor] | None = None,
-    ) -> tuple[dict[str, Tensor], list[Epoch]]:
+    def make(self, task: Task) -> Fitted:
         """Return the weights and log of one network, trained now or found in the work folder."""
-        weights, record = self.work / f"{name}.safetensors", self.work / f"{name}.json"
+        stem = task.name.replace(" ", "-")
+        weights, record = self.work / f"{stem}.safetensors", self.work / f"{stem}.json"
         if record.exists():
             kept = json.loads(record.read_text())
-            if kept["recipe"] == asdict(recipe):
+            if kept["recipe"] == asdict(task.recipe):
                 return load_file(weights), [Epoch(**row) for row in kept["epochs"]]
-        model, rows = fit(recipe, self.fitted, self.held_out, teacher, origin)
+        set_up(threads=1)
+        model, rows = fit(task.recipe, self.fitted, self.held_out, task.teacher, task.origin)
         state = {key: value.contiguous() for key, value in model.state_dict().items()}
         save_file(state, weights)
         epochs = [asdict(row) for row in rows]
-        record.write_text(json.dumps({"recipe": asdict(recipe), "epochs": epochs}, indent=1))
+        record.write_text(json.dumps({"recipe": asdict(task.recipe), "epochs": epochs}, indent=1))
         return state, rows
 
-    def run(self) -> tuple[dict[str, Tensor], dict[str, list[Epoch]], dict[str, Any]]:
-        """Train three networks; return the weights to ship, every log, and how they were chosen.
+    def side_by_side(self, *tasks: Task) -> list[Fitted]:
+        """Make networks at once, each in a process of one thread.
 
-        About one label in ten is wrong. The first network's calibrated opinion of the images,
-        mixed into the labels, tells the others how far to trust each of them. All began from the
-        same weights, so that their mean is a network too (Wortsman et al., ICML 2022), and on the
-        held-out images a better one than each. The candidate with the lowest loss there is
-        shipped.
+        Two such processes get half as much again done on two cores as one with two threads.
         """
-        first, first_rows = self.make("first", FIRST)
-        network = measure.shipped(ARCHITECTURE, first)
-        slope, intercept = platt(self.held_out.labels, measure.answer(network, self.held_out, SIZE))
-        opinion = torch.sigmoid(slope * measure.answer(network, self.fitted, SIZE) + intercept)
-        second, second_rows = self.make("second", SECOND, opinion)
-        third, third_rows = self.make("third", THIRD, opinion, first)
+        with ProcessPoolExecutor(len(tasks), mp_context=get_context("spawn")) as pool:
+            return list(pool.map(self.make, tasks))
+
+    def run(self) -> tuple[dict[str, Tensor], dict[str, list[Epoch]], dict[str, Any]]:
+        """Train four networks; return the weights to ship, every log, and how they were chosen.
+
+        About one label in ten is wrong. The joint opinion of two networks tells the students how
+        far to trust each. Both students go on from the first network, so that the mean of their
+        weights is a network too (Wortsman et al., ICML 2022). The candidate with the lowest loss
+        on the held-out images is shipped.
+        """
+        first, teacher = self.side_by_side(Task("first", FIRST), Task("teacher", TEACHER))
+        blend = self.blend({"first": (FIRST, first[0]), "teacher": (TEACHER, teacher[0])})
+        one, other = self.side_by_side(
+            *(Task(name, recipe, blend, first[0]) for name, recipe in STUDENTS.items())
+        )
         states = {
-            "first": first,
-            "second": second,
-            "third": third,
-            "mean of first and second": mean([first, second]),
-            "mean of all": mean([first, second, third]),
+            "first": first[0],
+            "student 1": one[0],
+            "student 2": other[0],
+            "mean of the students": mean([one[0], other[0]]),
+            "mean of all three": mean([first[0], one[0], other[0]]),
         }
         trial = {name: self.trial(state) for name, state in states.items()}
         best = min(trial, key=lambda name: trial[name]["loss"])
         log.info("chose %s of %s", best, trial)
-        logs = {"first": first_rows, "second": second_rows, "third": third_rows}
-        return states[best], logs, {"shipped": best, "candidates": trial}
+        rows = {"first": first[1], "teacher": teacher[1]}
+        rows |= {"student 1": one[1], "student 2": other[1]}
+        return states[best], rows, {"shipped": best, "candidates": trial}
+
+    def blend(self, networks: dict[str, tuple[Recipe, dict[str, Tensor]]]) -> Tensor:
+        """Return the networks' joint opinion of the images that are learned from.
+
+        float32 (len(fitted),): the mean of their calibrated logits, as a probability. It is kept
+        in the work folder, under the names of the networks.
+        """
+        kept = self.work / f"opinion-{'-'.join(networks)}.safetensors"
+        if kept.exists():
+            return load_file(kept)["probabilities"]
+        opinions = [self.opinion(recipe, state) for recipe, state in networks.values()]
+        blend = torch.sigmoid(torch.stack(opinions).mean(dim=0))
+        save_file({"probabilities": blend}, kept)
+        return blend
+
+    def opinion(self, recipe: Recipe, state: dict[str, Tensor]) -> Tensor:
+        """Return what a network says of the images that are learned from, as calibrated logits."""
+        network = blank(recipe)
+        network.load_state_dict(state)
+        slope, intercept = platt(self.held_out.labels, logits(network, self.held_out.images))
+        return slope * logits(network, self.fitted.images) + intercept
 
     def trial(self, state: dict[str, Tensor]) -> dict[str, float]:
         """Return AUROC and calibrated loss on the held-out images."""
@@ -133,6 +179,12 @@ def mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
+def set_up(threads: int) -> None:
+    """Ready this process for work: how many threads it takes, and where its log goes."""
+    torch.set_num_threads(threads)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+
+
 def main() -> None:
     """Run everything; see the module."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -141,12 +193,10 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".local/training"))
     parser.add_argument("--models", type=Path, default=Path("models"))
     parser.add_argument("--log", type=Path, default=Path("training/log"))
-    parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
     options.log.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    set_up(threads=os.cpu_count() or 1)
 
     fitted, held_out = split(read(options.data / "train.npz"))
     test = read(options.data / "test.npz")
@@ -159,7 +209,7 @@ def main() -> None:
     chosen = measure.calibrate(held_out.labels, held_logits)
     test_logits = measure.answer(shipped, test, SIZE)
     minutes = sum(epoch.seconds for rows in logs.values() for epoch in rows) / 60
-    recipes = {"first": FIRST, "second": SECOND, "third": THIRD}
+    recipes = {"first": FIRST, "teacher": TEACHER, **STUDENTS}
     facts: dict[str, Any] = {
         "version": VERSION,
         "fitted": len(fitted),

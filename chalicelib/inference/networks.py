@@ -19,7 +19,7 @@ from chalicelib.inference.densenet import DenseNet121, FusedDenseNet121
 from chalicelib.inference.output import Output as Output  # noqa: PLC0414 - named here by users
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -35,15 +35,14 @@ class Stage(NamedTuple):
     stride: int
 
 
-# EfficientNet-Lite0. The last stride of the original (192 channels) is 1 here: at an input of 128
-# pixels that keeps an 8 x 8 map where the original would leave 4 x 4.
-_LITE0 = (
+# EfficientNet-Lite0, as published.
+LITE0 = (
     Stage(1, 16, 1, 3, 1),
     Stage(6, 24, 2, 3, 2),
     Stage(6, 40, 2, 5, 2),
     Stage(6, 80, 3, 3, 2),
     Stage(6, 112, 3, 5, 1),
-    Stage(6, 192, 4, 5, 1),
+    Stage(6, 192, 4, 5, 2),
     Stage(6, 320, 1, 3, 1),
 )
 _STEM_WIDTH = 32
@@ -119,21 +118,33 @@ class InvertedResidual(nn.Module):
         return x + y
 
 
-class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 for one-channel images, total stride 16.
+class EfficientNetLite(nn.Module):
+    """EfficientNet-Lite for one-channel images, total stride 32.
 
     Input float32 (N, 1, H, W), roughly standardised; see `Output` for the answer, in which
-    h = ceil(H / 16) and w = ceil(W / 16).
+    h = w = ceil(enlarged / 32). The image is first enlarged to `enlarged` pixels square: the
+    published kernels expect things to be as large as they were in ImageNet, and an image of 128
+    pixels would leave a map of 4 x 4. Enlarging here rather than before makes the network see the
+    same sharpness whatever the size of the radiograph was.
     """
 
-    def __init__(self, labels: int, *, drop_path: float = 0.0, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        labels: int,
+        stages: Sequence[Stage] = LITE0,
+        *,
+        enlarged: int = 192,
+        drop_path: float = 0.0,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.enlarged = enlarged
         self.stem = ConvNorm(1, _STEM_WIDTH, Kernel(3, stride=2))
         blocks: list[nn.Module] = []
         width = _STEM_WIDTH
-        total = sum(stage.depth for stage in _LITE0)
-        last = max(i for i, stage in enumerate(_LITE0) if stage.stride > 1)
-        for index, stage in enumerate(_LITE0):
+        total = sum(stage.depth for stage in stages)
+        last = max(i for i, stage in enumerate(stages) if stage.stride > 1)
+        for index, stage in enumerate(stages):
             for step in range(stage.depth):
                 stride = stage.stride if step == 0 else 1
                 drop = drop_path * len(blocks) / total
@@ -148,6 +159,9 @@ class EfficientNetLite0(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Map (N, 1, H, W) to the last feature map, (N, 1280, h, w), values in [0, 6]."""
+        size = (self.enlarged, self.enlarged)
+        x = functional.interpolate(x, size, mode="bilinear", align_corners=False)
+        x = x.contiguous(memory_format=torch.channels_last)
         y: Tensor = self.head(self.blocks(self.stem(x)))
         return y
 
@@ -173,7 +187,7 @@ class Network(Protocol):
 
 _ARCHITECTURES: Mapping[str, Callable[[int], nn.Module]] = {
     "densenet121": DenseNet121,
-    "efficientnet-lite0": EfficientNetLite0,
+    "efficientnet-lite0-enlarged": EfficientNetLite,
 }
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import save
 
 from chalicelib.inference.framing import frame, read_pgm
 from chalicelib.inference.manifest import WEIGHTS, InputContract, Preprocessing
-from chalicelib.inference.networks import EfficientNetLite0, build
+from chalicelib.inference.networks import EfficientNetLite, build
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +26,10 @@ PGM = b"P5\n40 32\n255\n" + bytes((x * 5 + y * 3) % 256 for y in range(32) for x
 def weights(seed: int) -> tuple[bytes, float]:
     """Return a safetensors file of random weights and the probability for the golden input."""
     torch.manual_seed(seed)
-    state = EfficientNetLite0(1).state_dict()
+    state = EfficientNetLite(1).state_dict()
     batch, _ = frame(read_pgm(PGM, ""), Preprocessing(framing="stretch"), InputContract(size=SIZE))
     with torch.inference_mode():
-        logit = build("efficientnet-lite0", 1, state)(batch).logits
+        logit = build("efficientnet-lite0-enlarged", 1, state)(batch).logits
     return save(state), float(torch.sigmoid(logit))
 
 
@@ -51,7 +51,7 @@ def manifest_of(name: str, version: str, seed: int) -> dict[str, Any]:
         "format": 1,
         "name": name,
         "version": version,
-        "architecture": "efficientnet-lite0",
+        "architecture": "efficientnet-lite0-enlarged",
         "labels": [label],
         "input": {"size": SIZE},
         "preprocessing": {"framing": "stretch"},

@@ -7,16 +7,16 @@ import torch
 from torch import nn
 
 from chalicelib.errors import ModelUnavailable
-from chalicelib.inference.networks import EfficientNetLite0, build, standardise
+from chalicelib.inference.networks import EfficientNetLite, build, standardise
 
-LITE0 = "efficientnet-lite0"
+LITE0 = "efficientnet-lite0-enlarged"
 
 
 @pytest.fixture(scope="module")
-def lively() -> EfficientNetLite0:
+def lively() -> EfficientNetLite:
     """A network whose batch norms do something, as after training."""
     torch.manual_seed(0)
-    network = EfficientNetLite0(2)
+    network = EfficientNetLite(2)
     with torch.no_grad():
         for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):
             norm.running_mean.normal_(0, 0.05)  # type: ignore[union-attr]
@@ -31,7 +31,7 @@ def batch() -> torch.Tensor:
 
 
 @torch.inference_mode()
-def test_folding_changes_nothing(lively: EfficientNetLite0, batch: torch.Tensor) -> None:
+def test_folding_changes_nothing(lively: EfficientNetLite, batch: torch.Tensor) -> None:
     plain = lively(batch)
     folded = build(LITE0, 2, lively.state_dict())(batch)
     torch.testing.assert_close(folded.logits, plain.logits, rtol=1e-4, atol=1e-4)
@@ -40,30 +40,45 @@ def test_folding_changes_nothing(lively: EfficientNetLite0, batch: torch.Tensor)
 
 @torch.inference_mode()
 def test_the_map_s_mean_and_the_bias_are_the_logit(
-    lively: EfficientNetLite0, batch: torch.Tensor
+    lively: EfficientNetLite, batch: torch.Tensor
 ) -> None:
     output = build(LITE0, 2, lively.state_dict())(batch)
-    assert output.cams.shape == (2, 2, 8, 8)
+    assert output.cams.shape == (2, 2, 6, 6)
     explained = output.cams.mean(dim=(2, 3)) + lively.classifier.bias
     torch.testing.assert_close(explained, output.logits, rtol=1e-4, atol=1e-4)
 
 
-def test_cells_are_centred_on_what_they_cover(lively: EfficientNetLite0) -> None:
-    """The gradient of a cell lies around the cell's own place: no shift, no flip, no transpose."""
-    for row, column in ((15, 17), (18, 16)):  # far from the borders, which cut the field off
-        image = torch.randn(1, 1, 512, 512, requires_grad=True)
-        feature = lively.features(image)[0, :, row, column]
-        feature.sum().backward()  # type: ignore[no-untyped-call]
-        assert image.grad is not None
-        weight = image.grad[0, 0] ** 2
-        places = torch.arange(512) + 0.5
-        down = float((weight.sum(dim=1) * places).sum() / weight.sum())
-        across = float((weight.sum(dim=0) * places).sum() / weight.sum())
-        assert down == pytest.approx(row * 16 + 8, abs=2.5)
-        assert across == pytest.approx(column * 16 + 8, abs=2.5)
+def seen_around(network: EfficientNetLite, row: int, column: int) -> tuple[float, float]:
+    """Return how far down and across the pixels lie that one cell of the map depends on."""
+    side = network.enlarged
+    image = torch.randn(1, 1, side, side, requires_grad=True)
+    network.features(image)[0, :, row, column].sum().backward()  # type: ignore[no-untyped-call]
+    assert image.grad is not None
+    weight = image.grad[0, 0] ** 2
+    places = torch.arange(side) + 0.5
+    total = weight.sum()
+    return (
+        float((weight.sum(dim=1) * places).sum() / total),
+        float((weight.sum(dim=0) * places).sum() / total),
+    )
 
 
-def test_wrong_weights_are_refused(lively: EfficientNetLite0) -> None:
+def test_cells_are_centred_on_what_they_cover() -> None:
+    """No shift, no flip, no transpose.
+
+    What a cell depends on reaches beyond the image and is cut off there, alike for two cells that
+    lie opposite each other: their mean must be the centre of the image.
+    """
+    torch.manual_seed(2)
+    network = EfficientNetLite(1, enlarged=512).eval()  # 16 x 16 cells of 32 pixels
+    one, other = seen_around(network, 7, 10), seen_around(network, 8, 5)
+    assert (one[0] + other[0]) / 2 == pytest.approx(256, abs=2.5)
+    assert (one[1] + other[1]) / 2 == pytest.approx(256, abs=2.5)
+    assert other[0] - one[0] == pytest.approx(1 * 32, abs=16)
+    assert one[1] - other[1] == pytest.approx(5 * 32, abs=40)
+
+
+def test_wrong_weights_are_refused(lively: EfficientNetLite) -> None:
     state = lively.state_dict()
     with pytest.raises(ModelUnavailable, match="unknown"):
         build("resnet", 2, state)
