@@ -19,7 +19,7 @@ from chalicelib.inference.framing import square
 from chalicelib.inference.gate_network import GateNet, pool, sample
 from chalicelib.inference.gate_network import standardise as standardise_cells
 from chalicelib.inference.imaging import ImageDecoder
-from chalicelib.inference.networks import EfficientNetLite0, build, standardise
+from chalicelib.inference.networks import EfficientNetLite, build, standardise
 from chalicelib.inference.threads import one_thread
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ def rehearse() -> None:
     with one_thread(), torch.inference_mode():
         cells = pool(torch.from_numpy(sample(radiograph))[None, None])
         GateNet().folded()(standardise_cells(cells))
-        weights = load(save(EfficientNetLite0(1).state_dict()))
-        network = build("efficientnet-lite0", 1, weights)
+        weights = load(save(EfficientNetLite(1).state_dict()))
+        network = build("efficientnet-lite0-enlarged", 1, weights)
         image = _tensor(radiograph)
         batch, _ = square(image, "pad", 128)
         output = network(standardise(batch).contiguous(memory_format=torch.channels_last))

@@ -252,7 +252,7 @@ def test_the_shipped_pack_is_sound(shipped: Predictor) -> None:
     (facts,) = shipped.facts().labels
     assert facts.auroc is not None
     assert facts.auroc is not None
-    assert facts.auroc >= 0.88  # what the card reports is 0.892; never ship a worse one
+    assert facts.auroc >= 0.89  # what the card reports is 0.895; never ship a worse one
 
 
 @pytest.mark.parametrize(("name", "positive"), [("00000001_000.png", True), ("h0001.png", False)])
