@@ -223,10 +223,16 @@ def tracer() -> Tracer:
 
 
 def stopwatch() -> Stopwatch:
-    """Return a stopwatch, whose laps are in the trace where there is one."""
+    """Return a stopwatch, whose laps are in the trace where there is one.
+
+    The X-Ray SDK is no part of the package, since it brings botocore along: without it, the trace
+    has what Lambda itself puts into it.
+    """
+    from importlib.util import find_spec
+
     from chalicelib.services.timing import Stopwatch
 
-    if not settings().tracing:
+    if not settings().tracing or find_spec("aws_xray_sdk") is None:
         return Stopwatch()
     from chalicelib.telemetry import TracedStopwatch
 
