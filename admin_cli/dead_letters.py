@@ -107,7 +107,7 @@ class DeadLetters:
                         self._remove(letter)
             return tuple(done)
 
-    def _redrive(self, held: _Held) -> tuple[Redriven, bool]:
+    def _redrive(self, held: _Held) -> tuple[Redriven, bool]:  # noqa: PLR0911 - one for each case
         """Return what became of a letter, and whether it has done its work."""
         letter, ended = held.letter, held.ended
         if ended is None:
@@ -119,6 +119,11 @@ class DeadLetters:
         if client is None or client.deleting_at is not None or client.status == "suspended":
             told = "its client is suspended or being deleted"
             return Redriven(study=letter.study, queued=None, told=told), False
+        # Asked first: a run that was killed may have erased the old bytes already.
+        before = self._intake.known(client.id, _once(ended.study))
+        if before is not None:
+            self._ring(client, before)
+            return Redriven(study=letter.study, queued=before.id, told="queued anew"), True
         name = self._copied(ended)
         if name is None:
             told = "its bytes are gone: they are kept for a day; ask the client to send it again"
@@ -144,21 +149,23 @@ class DeadLetters:
             metered_at=now if study.mode == "live" else None,
             request_id=f"redrive of {failed.id}",
         )
-        # A second run finds the study of the first one by this.
-        once = Idempotency(
-            key=f"redrive {failed.id}", fingerprint=hashlib.sha256(failed.id.encode()).hexdigest()
-        )
-        intake = DynamoIntake(self.stage.table, self.stage.clock)
-        stands = intake.enqueue(_in_place_of(client, study), study, job, once)
+        stands = self._intake.enqueue(_in_place_of(client, study), study, job, _once(failed))
         if stands.id != study.id:
             self._delete(name)
         else:
             self._audit(client, failed, study)
+        self._ring(client, stands)
+        return stands
+
+    @property
+    def _intake(self) -> DynamoIntake:
+        return DynamoIntake(self.stage.table, self.stage.clock)
+
+    def _ring(self, client: Client, study: Study) -> None:
         found = self.stage.foundation
         queue = SqsJobQueue(self.sqs, found.QueueUrl, found.BulkQueueUrl)
         # By hand, and perhaps many: nobody's fresh study waits behind them.
-        queue.send(Message(client_id=client.id, study_id=stands.id), bulk=True)
-        return stands
+        queue.send(Message(client_id=client.id, study_id=study.id), bulk=True)
 
     def _audit(self, client: Client, failed: Study, study: Study) -> None:
         change = Change(
@@ -261,6 +268,12 @@ def _why(ended: Ended | None) -> str:
     if ended.study.error is None:
         return f"the study is {ended.study.status} since"
     return str(ended.study.error["code"])
+
+
+def _once(failed: Study) -> Idempotency:
+    """Return the word by which a second run finds the study that the first one queued."""
+    digest = hashlib.sha256(failed.id.encode()).hexdigest()
+    return Idempotency(key=f"redrive {failed.id}", fingerprint=digest)
 
 
 def _in_place_of(client: Client, study: Study) -> Caller:
