@@ -61,8 +61,8 @@ def test_a_prediction_names_its_pack_and_maps_positive_findings(tmp_path: Path) 
     (finding,) = prediction.findings
     assert finding.positive  # the test pack's threshold is 0
     (heatmap,) = prediction.heatmaps
-    assert (heatmap.width, heatmap.height) == (2, 2)
-    assert len(heatmap.values) == 4
+    assert (heatmap.width, heatmap.height) == (6, 6)
+    assert len(heatmap.values) == 6 * 6
     assert heatmap.box == (0, 0, 240, 300)
 
 
