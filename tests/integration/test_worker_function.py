@@ -18,6 +18,7 @@ from tests.integration.conftest import admit
 
 if TYPE_CHECKING:
     from io import StringIO
+    from pathlib import Path
 
     from mypy_boto3_dynamodb.service_resource import Table
 
@@ -114,7 +115,7 @@ def test_queued_and_posted_images_get_the_same_result_and_no_name_reaches_a_log(
         "failed",
         "unreadable_image",
     )
-    requests = {line["study_id"] for line in lines if line["message"] == "request"}
+    requests = {line.get("study_id") for line in lines if line["message"] == "request"}
     assert {good["id"], broken["id"]} <= requests
     for line in ends.values():
         assert line["client"] == "acme"
@@ -138,11 +139,11 @@ def test_queued_and_posted_images_get_the_same_result_and_no_name_reaches_a_log(
 
 
 def test_what_failed_comes_again_soon_and_not_after_the_queue_s_long_time(
-    table: Table, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    table: Table, chest: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("MODEL_DIR", str(tmp_path_factory.mktemp("nothing")))
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
     settings.settings.cache_clear()
-    study = post(admit(table), b"\x89PNG\r\n\x1a\n")
+    study = post(admit(table), chest)
     handed = event()
     changed: list[dict[str, Any]] = []
     aws.sqs().meta.events.register(
