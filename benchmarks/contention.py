@@ -16,7 +16,7 @@ import statistics
 import sys
 
 from chalicelib.tenants.dynamo import backoff
-from chalicelib.tenants.studies import TRIES
+from chalicelib.tenants.transactions import TRIES
 
 SECONDS = 30
 

@@ -49,7 +49,7 @@ def chest() -> bytes:
 def aws(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     for name, value in LOCAL_CREDENTIALS.items():
         monkeypatch.setenv(name, value)
-    return lambda service: boto3.client(service, endpoint_url=stack.aws_url)
+    return lambda service: boto3.client(service, endpoint_url=stack.aws_url)  # type: ignore[call-overload]
 
 
 class Api:
@@ -74,10 +74,11 @@ class Api:
         return int(answer.json()["usage"]["used"])
 
     def ended(self, study_id: str) -> dict[str, Any]:
-        return until(
+        study: dict[str, Any] = until(
             lambda: self.study(study_id),
             lambda study: study["status"] in {"succeeded", "failed"},
         )
+        return study
 
 
 def until(look: Callable[[], Any], good: Callable[[Any], bool]) -> Any:

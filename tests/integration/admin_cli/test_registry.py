@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def create(registry: Registry, client_id: str = "acme", **changes: str) -> Client:
     fields = {"name": "Acme Radiology", "email": "it@acme.example", "plan": "clinic"} | changes
-    return registry.create_client(client_id, **fields)
+    return registry.create_client(client_id, fields["name"], fields["email"], fields["plan"])
 
 
 def test_a_client_has_its_plan_s_terms_in_both_places(world: World) -> None:

@@ -177,10 +177,11 @@ def test_fresh_ids_are_accepted() -> None:
 def test_the_object_is_encrypted_as_the_bucket_says_private_and_named_for_the_study(
     s3: S3Client,
 ) -> None:
-    rule = {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}
     s3.put_bucket_encryption(
         Bucket=BUCKET,
-        ServerSideEncryptionConfiguration={"Rules": [rule]},  # type: ignore[list-item]
+        ServerSideEncryptionConfiguration={
+            "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}]
+        },
     )
     S3DocumentStore(lambda _client: s3, BUCKET, now).put("acme", STUDY_ID, REPORT_NAME, PDF)
     kept = s3.head_object(Bucket=BUCKET, Key=f"clients/acme/studies/{STUDY_ID}/report.pdf")

@@ -30,7 +30,6 @@ from tests.fakes.clock import FixedClock
 from tests.fakes.values import NOON, a_caller, a_study
 
 if TYPE_CHECKING:
-
     from mypy_boto3_dynamodb.service_resource import Table
 
     from chalicelib.domain import Caller
