@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -63,12 +64,12 @@ def smoke_test(stage: Stage, url: str, tell: Callable[[str], None]) -> SmokeTest
             registry.revoke_key(key.id)
     issued = registry.issue_key(CLIENT_ID, label=LABEL, expires_in=_LIFE, mode="test")
     try:
-        caller = Caller(url, issued.secret)
-        caller.wait_for("/account", KEY_SECONDS)
-        tell("smoke test: the key opens the API")
-        caller.wait_for("/ready", READY_SECONDS)
-        tell("smoke test: the model is ready")
-        return analyse(caller)
+        with closing(Caller(url, issued.secret)) as caller:
+            caller.wait_for("/account", KEY_SECONDS)
+            tell("smoke test: the key opens the API")
+            caller.wait_for("/ready", READY_SECONDS)
+            tell("smoke test: the model is ready")
+            return analyse(caller)
     finally:
         registry.revoke_key(issued.key.id)
 
@@ -95,6 +96,10 @@ class Caller:
         self._headers = {"x-api-key": secret}
         self._client = httpx.Client(timeout=_ANSWER_SECONDS, transport=transport)
         self.pause = pause
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
 
     def call(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, Any]]:
         """Return status and JSON of an answer."""

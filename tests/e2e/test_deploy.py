@@ -91,7 +91,11 @@ def state() -> str:
     groups = boto3.client("logs").describe_log_groups()["logGroups"]
     whole = {
         "apis": [(api["id"], api["name"], api["binaryMediaTypes"]) for api in apis],
-        "stages": [gateway.get_stages(restApiId=api["id"])["item"] for api in apis],
+        "stages": [
+            {**stage, "lastUpdatedDate": None}
+            for api in apis
+            for stage in gateway.get_stages(restApiId=api["id"])["item"]
+        ],
         "functions": sorted(
             (
                 one["FunctionName"],
