@@ -31,6 +31,19 @@ def bridge() -> None:
     # at once and then every five seconds: three waits a deploy for nothing.
     functions: Any = import_module("ministack.services.lambda_svc")
     functions._LAMBDA_STATE_TRANSITION_DELAY = 0.0
+    steady_queues(import_module("ministack.services.sqs"))
+
+
+def steady_queues(queues: Any) -> None:
+    """Remember queues by an address that stays the same when the next start takes another port.
+
+    They are kept by URL, port and all: after a start on another port the event source mappings
+    looked for queues at addresses that no queue had, and messages were never delivered. What
+    callers are told is still the address by which they came.
+    """
+    queues.DEFAULT_PORT = "4566"
+    queues._CANONICAL_NETLOC = f"{queues.DEFAULT_HOST}:{queues.DEFAULT_PORT}"
+    queues._HOST_EXPLICIT = False
 
 
 def control_plane(gateway: Any, original: Handler) -> Handler:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 import zipfile
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,10 @@ def client(aws: LocalAws, service: str) -> Any:
 
 @pytest.fixture(scope="module")
 def function_arn(aws: LocalAws) -> str:
+    return echo_function(aws)
+
+
+def echo_function(aws: LocalAws) -> str:
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("echo.py", FUNCTION)
@@ -264,6 +269,36 @@ def test_state_outlives_a_restart_and_a_second_start_is_the_same_one(tmp_path: P
     finally:
         emulator.stop(tmp_path)
     assert not emulator.stop(tmp_path)
+
+
+def test_a_queue_wakes_its_function_after_a_start_on_another_port(
+    tmp_path: Path, aws: LocalAws
+) -> None:
+    try:
+        first = emulator.start(tmp_path)
+        queue = client(first, "sqs").create_queue(QueueName="jobs")["QueueUrl"]
+        assert queue.startswith(first.url)
+        client(first, "lambda").create_event_source_mapping(
+            EventSourceArn=f"arn:aws:sqs:{emulator.REGION}:000000000000:jobs",
+            FunctionName=echo_function(first),
+        )
+        emulator.stop(tmp_path)
+        second = emulator.start(tmp_path, aws.port)  # taken: it must take another than before
+        sqs = client(second, "sqs")
+        assert sqs.get_queue_url(QueueName="jobs")["QueueUrl"].startswith(second.url)
+        sqs.send_message(QueueUrl=queue, MessageBody="ring")
+        waiting = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            counts = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=waiting)["Attributes"]
+            if counts["ApproximateNumberOfMessagesNotVisible"] != "0" or set(counts.values()) == {
+                "0"
+            }:
+                return
+            time.sleep(0.2)
+        pytest.fail(f"nobody took the message: {counts}")
+    finally:
+        emulator.stop(tmp_path)
 
 
 def test_a_taken_port_is_left_to_its_owner(tmp_path: Path, aws: LocalAws) -> None:
