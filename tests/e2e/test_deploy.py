@@ -22,6 +22,7 @@ from admin_cli.stage_settings import stage_settings
 from admin_cli.staging import MOUNT
 from admin_cli.teardown import remove_functions
 from tests.e2e.conftest import Radgate
+from tests.fresh import forget_everything
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,8 +62,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         emulator.start(home)
         try:
             emulator.use_local_endpoint(home)
+            forget_everything()  # clients that other tests made for another local AWS
             yield home
         finally:
+            forget_everything()
             emulator.stop(home)
 
 

@@ -15,6 +15,7 @@ from admin_cli import deployment, emulator
 from admin_cli.deployment_record import Deployment, read_deployment
 from admin_cli.foundation import read_foundation
 from admin_cli.gateway_responses import REFUSALS
+from tests.fresh import forget_everything
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +46,7 @@ def home(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("AWS_ENDPOINT_URL", *emulator.LOCAL_CREDENTIALS):
         monkeypatch.setenv(name, "put back after the test")
     emulator.use_local_endpoint(stack.radgate.home)
+    forget_everything()  # clients that other tests made for another local AWS
     return stack.radgate.home
 
 

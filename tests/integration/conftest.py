@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import _lru_cache_wrapper
 from io import StringIO
 from logging import StreamHandler
 from pathlib import Path
@@ -15,10 +14,11 @@ from moto import mock_aws
 from pydicom.data import get_testdata_file
 
 from app import app
-from chalicelib import aws, bootstrap, http, settings
+from chalicelib import http
 from chalicelib.tenants import keys, records
 from tests.fakes.gateway import Answer, FakeGateway
 from tests.fakes.values import a_client, a_key
+from tests.fresh import forget_everything
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,14 +77,6 @@ def log() -> Iterator[StringIO]:
     before = handler.setStream(written)
     yield written
     handler.setStream(before or sys.stdout)
-
-
-def forget_everything() -> None:
-    """Empty every cache of the composition root, as a new process would have them."""
-    for module in (aws, bootstrap, settings):
-        for member in vars(module).values():
-            if isinstance(member, _lru_cache_wrapper):
-                member.cache_clear()
 
 
 def admit(table: Table, client: Client | None = None, **key: Any) -> FakeGateway:

@@ -17,7 +17,8 @@ from chalicelib.http import MAX_BODY_BYTES
 from chalicelib.tenants import keys
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.values import a_client, a_plan
-from tests.integration.conftest import admit, forget_everything, refused
+from tests.fresh import forget_everything
+from tests.integration.conftest import admit, refused
 
 if TYPE_CHECKING:
     from io import StringIO
