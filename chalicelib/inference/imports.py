@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# How often a thread looks for work before it sleeps; some 50 us. By default it is milliseconds, so
-# on a shared CPU two threads of a small network burn twenty times the CPU that they compute with.
+# How often a thread looks for work before it sleeps; an estimated 50 us. By default it is
+# milliseconds: on a busy machine two threads of a small network burned twenty times the CPU that they
+# computed with.
 _SPINS = "1000"
 
 
