@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # How often a thread looks for work before it sleeps; an estimated 50 us. By default it is
-# milliseconds: on a busy machine two threads of a small network burned twenty times the CPU that they
-# computed with.
+# milliseconds: on a busy machine two threads of a small network burned twenty times the CPU that
+# they computed with.
 _SPINS = "1000"
 
 
