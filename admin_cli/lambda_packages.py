@@ -9,21 +9,19 @@ the staged project gets it as `vendor/`, which Chalice packs as it is.
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from admin_cli.console import CliError
+from admin_cli.pip import pip
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Shared by all homes: it depends on the requirements alone and holds no state.
 CACHE = PROJECT / ".local" / "cache" / "lambda"
 _INPUTS = ("requirements.txt", "constraints.txt")
-_PIP_SECONDS = 600
 _UNUSED = ("bin", "share")  # scripts that name this machine's Python, and manual pages
 # From Python 3.12 on, Lambda runs Amazon Linux 2023 with glibc 2.34; before, 2.26.
 OLDEST_ON_AWS = (3, 12)
@@ -86,21 +84,12 @@ def lambda_target(major: int, minor: int) -> list[str]:
 
 
 def _install(folder: Path, target: list[str]) -> None:
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-compile", "--target", str(folder), *target]
-    command += ["--requirement", str(PROJECT / "requirements.txt")]
-    command += ["--constraint", str(PROJECT / "constraints.txt")]
-    result = subprocess.run(  # noqa: S603 - this environment's own pip, no shell
-        command,
-        env={**os.environ, "PIP_NO_INPUT": "1"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_PIP_SECONDS,
-        check=False,
+    reason = pip(
+        *("install", "--no-compile", "--target", str(folder), *target),
+        *("--requirement", str(PROJECT / "requirements.txt")),
+        *("--constraint", str(PROJECT / "constraints.txt")),
     )
-    if result.returncode != 0:
-        reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
+    if reason is not None:
         raise CliError(f"the packages for Lambda could not be installed: {reason}")
     for name in _UNUSED:
         shutil.rmtree(folder / name, ignore_errors=True)

@@ -7,8 +7,6 @@ the build says so, and a tree is tried out before it serves.
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 import sysconfig
 import zipfile
@@ -23,12 +21,12 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from admin_cli.console import CliError
 from admin_cli.lambda_packages import OLDEST_ON_AWS, lambda_target
+from admin_cli.pip import pip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-_PIP_SECONDS = 1800
 # PyTorch's wheels on PyPI for Linux need CUDA; the builds for the CPU alone have their own index.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 _GPU = ("nvidia-", "cuda-")
@@ -156,19 +154,9 @@ class Wheelhouse:
 
     def _download(self, name: str, version: str, options: Sequence[str]) -> Wheel:
         self._folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--disable-pip-version-check", "--dest", str(self._folder)]
-        result = subprocess.run(  # noqa: S603 - this environment's own pip, no shell
-            [*command, *self._target.options, *options, f"{name}=={version}"],
-            env={**os.environ, "PIP_NO_INPUT": "1"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_PIP_SECONDS,
-            check=False,
-        )
-        if result.returncode != 0:
-            reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        wanted = [*self._target.options, *options, f"{name}=={version}"]
+        reason = pip("download", "--no-deps", "--dest", str(self._folder), *wanted)
+        if reason is not None:
             raise CliError(f"no wheel of {name} {version} for {self._target.platform}: {reason}")
         found = [path for path in self._folder.glob("*.whl") if _is(path, name, version)]
         if not found:
