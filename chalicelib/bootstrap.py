@@ -93,16 +93,10 @@ def models() -> ModelService:
 @cache
 def analysis() -> AnalysisService:
     """Return the main job. The first call imports numpy, its first study torch."""
-    runtime()
-    from chalicelib.inference.imaging import ImageDecoder
-    from chalicelib.reports.pdf import PdfReportWriter
     from chalicelib.services.analysis import AnalysisService
 
     return AnalysisService(
-        decoder=ImageDecoder(gate=predictor()),
-        gate=predictor(),
-        classifier=predictor(),
-        writer=PdfReportWriter(),
+        reader=reader(),
         documents=document_store(),
         studies=study_store(),
         ledger=ledger(),

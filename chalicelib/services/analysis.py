@@ -15,17 +15,9 @@ from chalicelib.services.reading import pass_gate, succeeded, written
 
 if TYPE_CHECKING:
     from chalicelib.domain import Caller, Radiograph
-    from chalicelib.ports import (
-        Classifier,
-        Clock,
-        Decoder,
-        DocumentStore,
-        Gate,
-        Ledger,
-        ReportWriter,
-        StudyStore,
-    )
+    from chalicelib.ports import Clock, DocumentStore, Ledger, StudyStore
     from chalicelib.services.intake import IntakeService
+    from chalicelib.services.reading import Reader
     from chalicelib.services.timing import Deadline, Stopwatch
 
 # API Gateway gives up on a function after so many seconds, counted from when it took the request.
@@ -43,10 +35,7 @@ AFTER_LOADING = AFTER_DECODING + 3.0
 class AnalysisService:
     """Analyses an image while the client waits, or queues it when that would take too long."""
 
-    decoder: Decoder
-    gate: Gate
-    classifier: Classifier
-    writer: ReportWriter
+    reader: Reader
     documents: DocumentStore
     studies: StudyStore
     ledger: Ledger
@@ -72,16 +61,16 @@ class AnalysisService:
         created_at = self.clock()
         refuse_without_units(self.ledger, caller, self.clock)
         radiograph = None
-        if self.classifier.warm(max(0.0, deadline.left() - AFTER_LOADING)):
+        if self.reader.classifier.warm(max(0.0, deadline.left() - AFTER_LOADING)):
             with stopwatch.lap("decode"):
                 radiograph = self._decode(body, deadline.left() - AFTER_DECODING)
         if radiograph is None or deadline.left() < AFTER_DECODING:
             with stopwatch.lap("store"):
                 return self.intake.enqueue(caller, body, request_id=request_id)
         with stopwatch.lap("gate"):
-            quality = pass_gate(self.gate, caller.client, radiograph)
+            quality = pass_gate(self.reader.gate, caller.client, radiograph)
         with stopwatch.lap("predict"):
-            prediction = self.classifier.predict(radiograph)
+            prediction = self.reader.classifier.predict(radiograph)
         begun = Study(
             id=new_id("st"),
             status=StudyStatus.RUNNING,
@@ -90,7 +79,7 @@ class AnalysisService:
         )
         study = succeeded(begun, radiograph, quality, prediction, self.clock())
         with stopwatch.lap("report"):
-            files = written(self.writer, study, radiograph, prediction)
+            files = written(self.reader.writer, study, radiograph, prediction)
         with stopwatch.lap("store"):
             self._store(caller, study, files)
             return with_links(study, self.documents, caller.client.id)
@@ -103,7 +92,7 @@ class AnalysisService:
 
         def decode() -> None:
             try:
-                decoding.set_result(self.decoder.decode(body))
+                decoding.set_result(self.reader.decoder.decode(body))
             except BaseException as error:  # noqa: BLE001 - handed over to whoever waits
                 decoding.set_exception(error)
 

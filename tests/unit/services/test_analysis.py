@@ -32,6 +32,7 @@ from chalicelib.services.analysis import (
     AnalysisService,
 )
 from chalicelib.services.intake import IntakeService
+from chalicelib.services.reading import Reader
 from chalicelib.services.timing import Deadline, Stopwatch
 from tests.fakes.clock import FixedClock
 from tests.fakes.inference import FakeClassifier, FakeDecoder, FakeGate
@@ -83,10 +84,7 @@ class Bench:
     def service(self) -> AnalysisService:
         jobs = FakeJobStore(self.studies, self.ledger, self.clock)
         return AnalysisService(
-            decoder=self.decoder,
-            gate=self.gate,
-            classifier=self.classifier,
-            writer=PlainReportWriter(),
+            reader=Reader(self.decoder, self.gate, self.classifier, PlainReportWriter()),
             documents=self.documents,
             studies=self.studies,
             ledger=self.ledger,
