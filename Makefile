@@ -13,7 +13,7 @@ NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 # The whole main job on a real radiograph, then stop. IMAGE=path posts another.
 demo: $(STAMP)
-	@$(BIN)/python -m admin_cli.demo $(if $(IMAGE),--image "$(IMAGE)")
+	@$(BIN)/python -m admin_cli.local.demo $(if $(IMAGE),--image "$(IMAGE)")
 
 # The service on this machine, until Ctrl-C.
 run: $(STAMP)

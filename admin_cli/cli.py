@@ -8,12 +8,18 @@ from typing import Annotated
 
 import typer
 
-from admin_cli import audit, clients, keys, local, models, plans, runtime, studies, usage, webhooks
+from admin_cli import audit
 from admin_cli.console import Console
-from admin_cli.cost import cost
-from admin_cli.deploy import deploy_command
-from admin_cli.destroy import destroy_command
-from admin_cli.doctor import doctor
+from admin_cli.cost.commands import cost
+from admin_cli.deploying.deploy import deploy_command
+from admin_cli.deploying.destroy import destroy_command
+from admin_cli.local import commands as local
+from admin_cli.models import commands as models
+from admin_cli.queue import studies
+from admin_cli.runtime import commands as runtime
+from admin_cli.tenants import clients, keys, plans, webhooks
+from admin_cli.tenants.doctor import doctor
+from admin_cli.usage import commands as usage
 
 # What a stage may be called: it becomes part of names of stacks, tables and usage plans.
 _STAGE = re.compile(r"[a-z][a-z0-9]{1,15}")

@@ -1,6 +1,6 @@
 """Start, find and stop the local AWS of a home folder; point boto3 at it.
 
-The process itself is `admin_cli.emulator_launcher`. Whether it runs is read from the lock it
+The process itself is `admin_cli.local.launcher`. Whether it runs is read from the lock it
 holds, never from a process id alone: an id may by now belong to somebody else's program.
 """
 
@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from admin_cli.console import CliError
-from admin_cli.emulator_iam import SWITCH
-from admin_cli.emulator_launcher import ALREADY_RUNNING, HOST, take_lock
+from admin_cli.local.iam import SWITCH
+from admin_cli.local.launcher import ALREADY_RUNNING, HOST, take_lock
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[1]
 REGION = "eu-central-1"
 START_SECONDS = 60  # 0.5 s when idle; a busy CI machine needs more
 STOP_SECONDS = 90  # writing the state of many studies takes a while
@@ -106,7 +106,7 @@ def start(home: Path, port: int = 0, lifeline: int | None = None) -> LocalAws:
     # A killed process leaves its number in the lock file; here it cannot be taken for the new one.
     if (stale := take_lock(folder / "emulator.lock")) is not None:
         stale.close()
-    command = [sys.executable, "-m", "admin_cli.emulator_launcher", "--home", str(folder)]
+    command = [sys.executable, "-m", "admin_cli.local.launcher", "--home", str(folder)]
     command += ["--port", str(port)]
     if lifeline is not None:
         command += ["--lifeline", str(lifeline)]

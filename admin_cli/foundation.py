@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from admin_cli.console import CliError
-from admin_cli.stage_settings import stage_settings
+from admin_cli.deploying.stage_settings import stage_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation.literals import CapabilityType
     from mypy_boto3_cloudformation.type_defs import ParameterTypeDef, StackTypeDef, TagTypeDef
 
-TEMPLATE = Path(__file__).resolve().parent.parent / ".chalice" / "foundation.yaml"
+TEMPLATE = Path(__file__).resolve().parents[1] / ".chalice" / "foundation.yaml"
 WAIT_SECONDS = 1800  # a table with an index takes minutes on AWS, the later EFS mounts more
 RETRY = Config(retries={"total_max_attempts": 8, "mode": "standard"})
 # A stack in one of these was never whole: CloudFormation lets nothing be done to it but delete.

@@ -15,8 +15,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from admin_cli.console import CliError
-from admin_cli.gates import PERIODS, gate_patches
 from admin_cli.pacing import Pace
+from admin_cli.tenants.gates import PERIODS, gate_patches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from admin_cli.accounts import Accounts
 from admin_cli.actor import actor
 from admin_cli.console import CliError
-from admin_cli.deployment_record import read_deployment
+from admin_cli.deploying.deployment_record import read_deployment
 from admin_cli.emulator import use_local_endpoint
 from admin_cli.foundation import read_foundation
 from admin_cli.gateway import Gateway, gateway_client
-from admin_cli.gateway_survey import Survey
-from admin_cli.keyring import Keyring
+from admin_cli.tenants.accounts import Accounts
+from admin_cli.tenants.gateway_survey import Survey
+from admin_cli.tenants.keyring import Keyring
 from chalicelib import aws
 from chalicelib.tenants.audit import Trail
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
-    from admin_cli.deployment_record import Deployment
+    from admin_cli.deploying.deployment_record import Deployment
     from admin_cli.foundation import Foundation
 
 

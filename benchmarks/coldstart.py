@@ -22,9 +22,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from admin_cli.lambda_packages import lambda_packages
-from admin_cli.runtime_build import build
-from admin_cli.runtime_wheels import Wheelhouse, native
+from admin_cli.deploying.lambda_packages import lambda_packages
+from admin_cli.runtime.build import build
+from admin_cli.runtime.wheels import Wheelhouse, native
 from chalicelib.runtime.sync import Sync
 from chalicelib.runtime.trees import FILES, Trees
 from chalicelib.runtime.trial import Rehearsal

@@ -26,9 +26,9 @@ import httpx
 from PIL import Image
 
 from admin_cli.foundation import read_foundation
-from admin_cli.local import sample
-from admin_cli.local_stack import PROJECT, bring_down, bring_up
-from admin_cli.registry import open_registry
+from admin_cli.local.commands import sample
+from admin_cli.local.stack import PROJECT, bring_down, bring_up
+from admin_cli.tenants.registry import open_registry
 from chalicelib.inference.imaging import ImageDecoder
 from chalicelib.tenants import records
 

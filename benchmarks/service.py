@@ -17,8 +17,8 @@ from pathlib import Path
 
 import httpx
 
-from admin_cli.local import sample
-from admin_cli.local_stack import PROJECT, bring_down, bring_up
+from admin_cli.local.commands import sample
+from admin_cli.local.stack import PROJECT, bring_down, bring_up
 
 HOME = PROJECT / ".local" / "bench"
 PARTS = ("decode", "gate", "predict", "report", "store")

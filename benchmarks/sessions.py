@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import boto3
 
 from admin_cli import emulator
-from admin_cli.emulator_iam import SWITCH
+from admin_cli.local.iam import SWITCH
 from chalicelib.aws import ClientSessions
 
 if TYPE_CHECKING:

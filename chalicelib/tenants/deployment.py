@@ -10,7 +10,7 @@ from chalicelib.tenants.dynamo import batch_get
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
-# `admin_cli/deployment_record.py` writes it.
+# `admin_cli/deploying/deployment_record.py` writes it.
 DEPLOYMENT_KEY = {"pk": "STAGE", "sk": "DEPLOYMENT"}
 
 

@@ -22,7 +22,7 @@ def radgate(tmp_path_factory: pytest.TempPathFactory) -> Radgate:
 
 def demo(radgate: Radgate, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "admin_cli.demo", *arguments],
+        [sys.executable, "-m", "admin_cli.local.demo", *arguments],
         cwd=folder,
         env=radgate.environment() | {"PYTHONPATH": str(PROJECT)},
         capture_output=True,

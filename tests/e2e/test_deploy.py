@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from admin_cli import deployment, emulator
-from admin_cli.data_removal import remove_data
-from admin_cli.deploy_plan import deploy_changes
-from admin_cli.deployment import Target
-from admin_cli.deployment_record import read_deployment
+from admin_cli import emulator
+from admin_cli.deploying import deployment
+from admin_cli.deploying.data_removal import remove_data
+from admin_cli.deploying.deploy_plan import deploy_changes
+from admin_cli.deploying.deployment import Target
+from admin_cli.deploying.deployment_record import read_deployment
+from admin_cli.deploying.smoke import CLIENT_ID, smoke_test
+from admin_cli.deploying.stage_config import ON_EFS, function_name
+from admin_cli.deploying.stage_settings import stage_settings
+from admin_cli.deploying.staging import MOUNT
+from admin_cli.deploying.teardown import remove_functions
 from admin_cli.foundation import apply_foundation, find_stack, read_foundation
-from admin_cli.local_stack import install_packs
-from admin_cli.smoke import CLIENT_ID, smoke_test
+from admin_cli.local.stack import install_packs
 from admin_cli.stage import open_stage
-from admin_cli.stage_config import ON_EFS, function_name
-from admin_cli.stage_settings import stage_settings
-from admin_cli.staging import MOUNT
-from admin_cli.teardown import remove_functions
 from tests.e2e.conftest import Radgate
 from tests.fresh import forget_everything
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from admin_cli.deployment_record import Deployment
+    from admin_cli.deploying.deployment_record import Deployment
 
 # Many whole deploys; a busy machine takes minutes for each.
 pytestmark = pytest.mark.timeout(1800)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from admin_cli import deployment, emulator
-from admin_cli.deployment_record import Deployment, read_deployment
+from admin_cli import emulator
+from admin_cli.deploying import deployment
+from admin_cli.deploying.deployment_record import Deployment, read_deployment
+from admin_cli.deploying.gateway_responses import REFUSALS
 from admin_cli.foundation import read_foundation
-from admin_cli.gateway_responses import REFUSALS
 from tests.fresh import forget_everything
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from admin_cli import emulator
-from admin_cli.emulator_iam import SWITCH
+from admin_cli.deploying.staging import deploy_values, policies, resolve
 from admin_cli.foundation import Foundation, apply_foundation
-from admin_cli.staging import deploy_values, policies, resolve
+from admin_cli.local.iam import SWITCH
 from chalicelib.aws import ClientSessions
 from chalicelib.reports.store import S3DocumentStore
 from tests.e2e.forbidden import BEYOND, FORBIDDEN, item, put

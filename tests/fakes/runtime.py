@@ -6,15 +6,15 @@ import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from admin_cli.runtime_build import build
-from admin_cli.runtime_wheels import Closure, Wheel, native
+from admin_cli.runtime.build import build
+from admin_cli.runtime.wheels import Closure, Wheel, native
 from chalicelib.runtime.manifest import TreeRefused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from admin_cli.runtime_build import Build
+    from admin_cli.runtime.build import Build
 
 PART_BYTES = 4_000
 # A file that does not compress, and needs several parts of that size.

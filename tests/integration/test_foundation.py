@@ -14,8 +14,8 @@ from moto import mock_aws
 
 from admin_cli import emulator, foundation
 from admin_cli.console import CliError
+from admin_cli.deploying.foundation_plan import Change, foundation_changes
 from admin_cli.foundation import TEMPLATE, apply_foundation, read_foundation
-from admin_cli.foundation_plan import Change, foundation_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

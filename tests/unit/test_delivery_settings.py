@@ -7,9 +7,9 @@ from importlib import import_module
 import pytest
 from pydantic import ValidationError
 
-from admin_cli.stage_config import ON_EFS
-from admin_cli.stage_settings import stage_settings
-from admin_cli.wiring import wires
+from admin_cli.deploying.stage_config import ON_EFS
+from admin_cli.deploying.stage_settings import stage_settings
+from admin_cli.deploying.wiring import wires
 from chalicelib.delivery.outbox import LONGEST_DELAY
 from chalicelib.delivery.webhook import CONNECT_SECONDS, Network
 from chalicelib.services.delivering import HOLD

@@ -13,8 +13,8 @@ import boto3
 import pytest
 
 from admin_cli.console import CliError
+from admin_cli.deploying.staging import deploy_values, resolve
 from admin_cli.foundation import Foundation
-from admin_cli.staging import deploy_values, resolve
 from chalicelib.aws import ClientSessions
 from tests.e2e.forbidden import BEYOND, FORBIDDEN
 from tests.unit.reach import everything, handlers, reached

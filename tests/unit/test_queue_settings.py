@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from admin_cli.stage_settings import stage_settings
-from admin_cli.wiring import wires
+from admin_cli.deploying.stage_settings import stage_settings
+from admin_cli.deploying.wiring import wires
 from app import SWEEP_SECONDS
 from chalicelib.domain import LEASE, MAX_ATTEMPTS, UPLOAD_LIFE
 from tests.unit.test_policies import STAGES, foundation

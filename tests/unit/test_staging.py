@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from admin_cli import lambda_packages, staging
 from admin_cli.console import CliError
+from admin_cli.deploying import lambda_packages, staging
 from tests.unit.test_policies import foundation
 
 if TYPE_CHECKING:

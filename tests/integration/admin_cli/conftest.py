@@ -9,10 +9,10 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from admin_cli.accounts import Accounts
 from admin_cli.gateway import Gateway
-from admin_cli.keyring import Keyring
-from admin_cli.registry import Registry
+from admin_cli.tenants.accounts import Accounts
+from admin_cli.tenants.keyring import Keyring
+from admin_cli.tenants.registry import Registry
 from chalicelib.tenants.audit import Trail
 from chalicelib.tenants.audit_check import verify
 from tests.fakes.clock import FixedClock

@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 
 from admin_cli.__main__ import run
-from admin_cli.deployment_record import Deployment, write_deployment
+from admin_cli.deploying.deployment_record import Deployment, write_deployment
 from admin_cli.foundation import apply_foundation
 from admin_cli.pacing import Pace
 from chalicelib import aws

@@ -13,13 +13,13 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from admin_cli import emulator
-from admin_cli.api_settings import ACCESS_LOG, api_patches, apply_api_settings
-from admin_cli.deployment_record import Deployment
+from admin_cli.deploying.api_settings import ACCESS_LOG, api_patches, apply_api_settings
+from admin_cli.deploying.deployment_record import Deployment
+from admin_cli.deploying.log_groups import keep_logs
+from admin_cli.deploying.mounting import mount, unmounted
+from admin_cli.deploying.stage_settings import StageSettings
 from admin_cli.gateway import Gateway
-from admin_cli.log_groups import keep_logs
-from admin_cli.mounting import mount, unmounted
-from admin_cli.plan_coverage import cover_plans, uncovered
-from admin_cli.stage_settings import StageSettings
+from admin_cli.tenants.plan_coverage import cover_plans, uncovered
 from tests.unit.test_policies import foundation
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from admin_cli.accounts import Accounts
 from admin_cli.console import CliError
 from admin_cli.gateway import Gateway
-from admin_cli.keyring import Keyring
+from admin_cli.tenants.accounts import Accounts
+from admin_cli.tenants.keyring import Keyring
 from chalicelib.tenants import keys
 from chalicelib.tenants.directory import DynamoDirectory
 from tests.integration.admin_cli.conftest import Fuse, Killed
@@ -17,7 +17,7 @@ from tests.integration.admin_cli.conftest import Fuse, Killed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from admin_cli.registry import IssuedKey, Registry
+    from admin_cli.tenants.registry import IssuedKey, Registry
     from chalicelib.domain import ApiKey, Client
     from tests.integration.admin_cli.conftest import World
 

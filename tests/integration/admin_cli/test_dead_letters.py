@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from moto import mock_aws
 
-from admin_cli import dead_letters
-from admin_cli.dead_letters import open_dead_letters
-from admin_cli.deployment_record import Deployment, write_deployment
+from admin_cli.deploying.deployment_record import Deployment, write_deployment
 from admin_cli.foundation import apply_foundation
+from admin_cli.queue import dead_letters
+from admin_cli.queue.dead_letters import open_dead_letters
 from admin_cli.stage import Stage
 from chalicelib import aws
 from chalicelib.domain import Job, Message, Study, StudyStatus, new_id

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from admin_cli.checkup import Checkup
 from admin_cli.gateway import Gateway
-from admin_cli.gateway_survey import Survey
+from admin_cli.tenants.checkup import Checkup
+from admin_cli.tenants.gateway_survey import Survey
 from chalicelib.domain import new_id
 from chalicelib.tenants import audit, keys
 from tests.fakes.values import a_plan
@@ -18,7 +18,7 @@ from tests.integration.admin_cli.conftest import PLANS, Fuse, Killed, World
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from admin_cli.registry import IssuedKey
+    from admin_cli.tenants.registry import IssuedKey
 
 
 def checkup(world: World, rest_api_id: str | None = None) -> Checkup:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from admin_cli.model_switch import switch, trail_of
+from admin_cli.models.switch import switch, trail_of
 from chalicelib.errors import StorageUnavailable
 from chalicelib.inference import packs
 from tests.unit.inference.packmaking import install

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from admin_cli.reconciling import apply, differences
+from admin_cli.tenants.reconciling import apply, differences
 from tests.fakes.values import a_plan
 from tests.integration.admin_cli.conftest import PLANS, Fuse, Killed, World
 
 if TYPE_CHECKING:
-    from admin_cli.reconciling import Difference
+    from admin_cli.tenants.reconciling import Difference
     from chalicelib.domain import Plan
 
 DEARER = PLANS | {

@@ -15,7 +15,7 @@ from chalicelib.tenants.directory import DynamoDirectory
 from tests.fakes.values import NOON, a_plan
 
 if TYPE_CHECKING:
-    from admin_cli.registry import Registry
+    from admin_cli.tenants.registry import Registry
     from chalicelib.domain import Client
     from tests.integration.admin_cli.conftest import World
 

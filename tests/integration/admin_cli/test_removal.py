@@ -9,7 +9,7 @@ import pytest
 from boto3.dynamodb.conditions import Key
 
 from admin_cli.console import CliError
-from admin_cli.removal import QUIET_AFTER, ClientStore, Removal
+from admin_cli.tenants.removal import QUIET_AFTER, ClientStore, Removal
 from chalicelib.domain import Quota, Scope
 from chalicelib.errors import KeyUnknown
 from chalicelib.services.identity import CACHE_SECONDS, IdentityService
@@ -22,9 +22,9 @@ from tests.integration.admin_cli.conftest import Fuse, Fused, Killed, World
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-    from admin_cli.accounts import Accounts
     from admin_cli.gateway import Gateway
-    from admin_cli.registry import IssuedKey, Registry
+    from admin_cli.tenants.accounts import Accounts
+    from admin_cli.tenants.registry import IssuedKey, Registry
 
 BUCKET = "radgate-test"
 REMOVE = [

@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from moto import mock_aws
 
 from admin_cli.console import CliError
-from admin_cli.keyring import Keyring
+from admin_cli.tenants.keyring import Keyring
 from chalicelib.domain import Scope
 from chalicelib.errors import KeyExpired, KeyRevoked, QuotaExceeded
 from chalicelib.services.identity import CACHE_SECONDS, IdentityService
@@ -26,7 +26,7 @@ from tests.integration.admin_cli.conftest import Fuse, Killed, World, make_api
 from tests.integration.tenants.conftest import make_table
 
 if TYPE_CHECKING:
-    from admin_cli.registry import IssuedKey
+    from admin_cli.tenants.registry import IssuedKey
     from chalicelib.domain import ApiKey, Caller, Client
 
 DAY = timedelta(days=1)

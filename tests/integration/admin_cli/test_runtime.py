@@ -13,8 +13,8 @@ import pytest
 from moto import mock_aws
 
 from admin_cli.console import CliError
-from admin_cli.runtime_remote import Mount
-from admin_cli.runtime_upload import Upload
+from admin_cli.runtime.remote import Mount
+from admin_cli.runtime.upload import Upload
 from chalicelib.runtime.manifest import TreeRefused
 from chalicelib.runtime.store import S3Source, part_name
 from chalicelib.runtime.sync import Sync
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_s3 import S3Client
 
-    from admin_cli.runtime_build import Build
+    from admin_cli.runtime.build import Build
     from chalicelib.runtime.unpacking import Source
 
 BUCKET = "radgate-test"

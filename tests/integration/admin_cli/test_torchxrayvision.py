@@ -23,12 +23,12 @@ import pytest
 import torch
 from safetensors.torch import load as parse_safetensors
 
-from admin_cli import checkpoint_reader
 from admin_cli.__main__ import run
-from admin_cli.checkpoint import convert
 from admin_cli.console import CliError
-from admin_cli.download import Wanted, fetch
-from admin_cli.torchxrayvision_releases import LABELS
+from admin_cli.models import checkpoint_reader
+from admin_cli.models.checkpoint import convert
+from admin_cli.models.download import Wanted, fetch
+from admin_cli.models.torchxrayvision_releases import LABELS
 from chalicelib.inference import packs
 from chalicelib.inference.predictor import Predictor
 from tests.unit.inference.seeded_densenet import plain, radiograph, state

@@ -10,7 +10,7 @@ import pytest
 from botocore.stub import Stubber
 
 from admin_cli.gateway import Gateway
-from admin_cli.ledger_reading import studies_by_day, terms_at
+from admin_cli.usage.ledger_reading import studies_by_day, terms_at
 from chalicelib.domain import Quota
 from chalicelib.errors import QuotaExceeded
 from chalicelib.tenants.studies import DynamoStudyStore

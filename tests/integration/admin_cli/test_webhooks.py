@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from admin_cli.console import CliError
-from admin_cli.removal import ClientStore
-from admin_cli.webhook_registry import WebhookRegistry
-from admin_cli.webhooks import outcome_of
+from admin_cli.tenants.removal import ClientStore
+from admin_cli.tenants.webhook_registry import WebhookRegistry
+from admin_cli.tenants.webhooks import outcome_of
 from chalicelib.domain import Delivery
 from chalicelib.services.delivering import a_test
 from chalicelib.tenants import records

@@ -13,8 +13,8 @@ from botocore.stub import Stubber
 from moto import mock_aws
 
 from admin_cli.console import CliError
-from admin_cli.stage_settings import StageSettings, Workers
-from admin_cli.wiring import TRIES, connect, disconnect, unwired, wires
+from admin_cli.deploying.stage_settings import StageSettings, Workers
+from admin_cli.deploying.wiring import TRIES, connect, disconnect, unwired, wires
 from tests.unit.test_policies import foundation
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from admin_cli.cost_work import (
+from admin_cli.cost.work import (
     LOOK_READ_UNITS,
     QUEUE_READ_UNITS,
     QUEUE_WRITE_UNITS,

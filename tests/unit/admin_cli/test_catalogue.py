@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from admin_cli.catalogue import load_plans
 from admin_cli.console import CliError
+from admin_cli.tenants.catalogue import load_plans
 
 if TYPE_CHECKING:
     from pathlib import Path

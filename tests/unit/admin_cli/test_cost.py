@@ -15,16 +15,16 @@ from hypothesis import strategies as st
 
 from admin_cli.__main__ import run
 from admin_cli.console import CliError
-from admin_cli.cost_compare import OURS, SIZES, WAYS, compare, crossovers
-from admin_cli.cost_model import serverless
-from admin_cli.cost_prices import PRICES, load_prices
-from admin_cli.cost_work import ALARMS, ENDPOINTS, ZONES, Workload
+from admin_cli.cost.compare import OURS, SIZES, WAYS, compare, crossovers
+from admin_cli.cost.model import serverless
+from admin_cli.cost.prices import PRICES, load_prices
+from admin_cli.cost.work import ALARMS, ENDPOINTS, ZONES, Workload
 from tests.unit.documents import Shown, commands, prints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from admin_cli.cost_model import Bill
+    from admin_cli.cost.model import Bill
 
 ROOT = Path(__file__).parents[3]
 NOW = load_prices()

@@ -7,8 +7,8 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_cli.clients import parse_retention
-from admin_cli.keys import parse_duration
+from admin_cli.tenants.clients import parse_retention
+from admin_cli.tenants.keys import parse_duration
 
 SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
 

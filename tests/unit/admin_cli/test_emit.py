@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from admin_cli.emit import base_template, merge
-from admin_cli.emit_references import PLACEHOLDERS, placeholder_foundation, refer
-from admin_cli.emit_resources import complete
+from admin_cli.deploying.emit import base_template, merge
+from admin_cli.deploying.emit_references import PLACEHOLDERS, placeholder_foundation, refer
+from admin_cli.deploying.emit_resources import complete
+from admin_cli.deploying.gateway_responses import REFUSALS
+from admin_cli.deploying.stage_settings import StageSettings
 from admin_cli.foundation import Foundation
-from admin_cli.gateway_responses import REFUSALS
-from admin_cli.stage_settings import StageSettings
 
 NAMES = PLACEHOLDERS | {
     "TableName": {"Ref": "Table"},

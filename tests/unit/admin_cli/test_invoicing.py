@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admin_cli.console import CliError
-from admin_cli.invoicing import Invoice, cents, invoice, totals
-from admin_cli.ledger_reading import month_of
-from admin_cli.usage_views import chart, csv_text, gate_note
+from admin_cli.usage.invoicing import Invoice, cents, invoice, totals
+from admin_cli.usage.ledger_reading import month_of
+from admin_cli.usage.views import chart, csv_text, gate_note
 from chalicelib.domain import Price
 from tests.fakes.values import a_plan
 

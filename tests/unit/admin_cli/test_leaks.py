@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admin_cli.console import CliError
-from admin_cli.leaks import keys_in, scan
+from admin_cli.tenants.leaks import keys_in, scan
 from chalicelib.tenants import keys
 
 DOCS = Path(__file__).parents[3] / "docs"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from admin_cli.console import CliError
-from admin_cli.probe import is_refused, seconds_until_refused
+from admin_cli.tenants.probe import is_refused, seconds_until_refused
 from chalicelib.tenants import keys
 from tests.fakes.clock import FixedClock
 

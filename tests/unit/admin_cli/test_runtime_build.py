@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_cli import runtime_wheels
 from admin_cli.console import CliError
-from admin_cli.runtime_build import build, plan
-from admin_cli.runtime_files import kept, placed
-from admin_cli.runtime_wheels import Closure, Wheelhouse, native, on_lambda
+from admin_cli.runtime import wheels as runtime_wheels
+from admin_cli.runtime.build import build, plan
+from admin_cli.runtime.files import kept, placed
+from admin_cli.runtime.wheels import Closure, Wheelhouse, native, on_lambda
 from chalicelib.runtime.manifest import File, read_manifest
 from tests.fakes.runtime import ALPHA, BETA, PART_BYTES, make_tree, make_wheel
 

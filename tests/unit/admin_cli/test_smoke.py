@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from admin_cli.console import CliError
-from admin_cli.smoke import Caller, analyse, phantom
+from admin_cli.deploying.smoke import Caller, analyse, phantom
 
 SECRET = "rgt" + "A" * 38
 DONE = {

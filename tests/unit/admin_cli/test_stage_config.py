@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from admin_cli.stage_config import ON_EFS, configure, function_name, permit
-from admin_cli.stage_settings import StageSettings
+from admin_cli.deploying.stage_config import ON_EFS, configure, function_name, permit
+from admin_cli.deploying.stage_settings import StageSettings
 from tests.unit.reach import handlers, reached
 from tests.unit.test_policies import foundation
 

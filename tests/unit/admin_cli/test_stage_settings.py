@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from admin_cli.console import CliError
-from admin_cli.stage_settings import STAGES, StageSettings, stage_settings
+from admin_cli.deploying.stage_settings import STAGES, StageSettings, stage_settings
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,7 +13,7 @@ from zlib import crc32
 import numpy as np
 import torch
 
-from admin_cli.torchxrayvision_releases import RELEASES
+from admin_cli.models.torchxrayvision_releases import RELEASES
 from chalicelib.domain import ImageInfo, Radiograph
 from chalicelib.inference.densenet import DenseNet121
 

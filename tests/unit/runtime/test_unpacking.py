@@ -18,7 +18,7 @@ from tests.fakes.runtime import ALPHA, EasyTrial, FolderSource, make_tree
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from admin_cli.runtime_build import Build
+    from admin_cli.runtime.build import Build
 
 
 class Killed(BaseException):

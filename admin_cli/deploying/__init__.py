@@ -1,0 +1,1 @@
+"""A stage on AWS: made, changed, checked, written down as a template, and taken away."""

@@ -1,0 +1,123 @@
+"""`radgate deploy`: everything of a stage, from nothing or from wherever it stands."""
+
+from __future__ import annotations
+
+import fcntl
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path  # noqa: TC003 - typer reads the annotation
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from admin_cli import emulator
+from admin_cli.console import CliError, Console, console_of
+from admin_cli.deploying.deploy_plan import deploy_changes
+from admin_cli.deploying.deployment import Target, deploy
+from admin_cli.deploying.emit import emit
+from admin_cli.deploying.smoke import smoke_test
+from admin_cli.deploying.stage_settings import stage_settings
+from admin_cli.deploying.staging import check_deployable
+from admin_cli.foundation import apply_foundation
+from admin_cli.stage import open_stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def deploy_command(
+    context: typer.Context,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Deploy code and API though they are unchanged.")
+    ] = False,
+    skip_smoke_test: Annotated[
+        bool, typer.Option("--skip-smoke-test", help="Do not ask the API for an answer at the end.")
+    ] = False,
+    emit_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--emit",
+            metavar="DIR",
+            help="Write a CloudFormation template and the code to DIR instead; needs no AWS.",
+        ),
+    ] = None,
+) -> None:
+    """Deploy a stage: foundation, functions, API, mounts, settings; then ask it for an answer.
+
+    Run it again after a failure or a kill: it goes on where something is missing.
+
+    Example: radgate --stage prod deploy --dry-run
+    """
+    console = console_of(context)
+    settings = stage_settings(console.stage)
+    home = emulator.local_home()
+    if emit_to is not None:
+        _show_emitted(console, emit(console.stage, settings, home, emit_to))
+        return
+    if console.stage == "local":
+        emulator.use_local_endpoint()
+    with alone(home, console.stage):
+        if dry_run:
+            _show_changes(console, home)
+            return
+        check_deployable(console.stage)
+        console.info("1/3 foundation")
+        foundation = apply_foundation(console.stage, console.info)
+        console.info("2/3 functions and API")
+        made = deploy(console.stage, foundation, home, console.info, force=force)
+        result = {"api_url": made.api_url, "rest_api_id": made.rest_api_id}
+        tested = None
+        if settings.endpoint == "private":
+            console.info("3/3 no smoke test: a private API answers within its networks only")
+        elif skip_smoke_test:
+            console.info("3/3 no smoke test, as wished")
+        else:
+            console.info("3/3 smoke test")
+            target = Target(console.stage, settings, foundation, home)
+            stage = open_stage(console.stage)
+            tested = smoke_test(stage, target.direct_url(made.rest_api_id), console.info)
+    if console.json:
+        console.print_json({**result, "smoke_test": tested and asdict(tested)})
+        return
+    console.facts(result.items())
+    if tested is not None:
+        console.print(f"Smoke test: {tested.label} by {tested.model} in {tested.seconds} s.")
+
+
+@contextmanager
+def alone(home: Path, stage: str) -> Iterator[None]:
+    """Refuse a second deploy or destroy of a stage from this machine while one runs.
+
+    Raises CliError.
+    """
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (home / f"deploy-{stage}.lock").open("w", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CliError(f"another deploy or destroy of stage {stage} is running") from None
+        yield
+
+
+def _show_changes(console: Console, home: Path) -> None:
+    changes = deploy_changes(console.stage, home)
+    if console.json:
+        console.print_json([asdict(change) for change in changes])
+    elif changes:
+        console.table(
+            ("step", "action", "what"),
+            ((change.step, change.action, change.what) for change in changes),
+        )
+    else:
+        console.print("nothing would change")
+
+
+def _show_emitted(console: Console, files: tuple[Path, ...]) -> None:
+    if console.json:
+        console.print_json({"files": files})
+    else:
+        for path in files:
+            console.print(str(path))

@@ -1,0 +1,110 @@
+"""`deploy --emit`: one CloudFormation template of a whole stage, and the code that goes with it.
+
+For those who deploy with tools of their own. The template holds the foundation, the functions and
+API as `chalice package` writes them, and what Chalice leaves out: mounts, event sources, gateway
+responses, log groups. Names that a deploy would look up in the foundation become references.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from admin_cli.deploying.chalice_runner import run_chalice
+from admin_cli.deploying.emit_references import PLACEHOLDERS, placeholder_foundation, refer
+from admin_cli.deploying.emit_resources import complete
+from admin_cli.deploying.staging import MOUNT, stage_project
+from admin_cli.foundation import TEMPLATE
+
+if TYPE_CHECKING:
+    from admin_cli.deploying.stage_settings import StageSettings
+
+# Chalice wants to know a Region even where it asks AWS nothing; the template is good for any.
+_ANYWHERE = {"AWS_DEFAULT_REGION": "eu-central-1"}
+NOTES = """\
+# Radgate, stage {stage}
+
+`template.json` is the whole stage, `{zip}` its code.
+
+1. Put `{zip}` into a bucket of the Region, under any name.
+2. Deploy `template.json` (from a bucket: it is too large to be sent along) with the capabilities
+   CAPABILITY_NAMED_IAM and CAPABILITY_AUTO_EXPAND and the parameters CodeBucket and CodeKey.
+   The other parameters have the values of stages.toml.
+3. API Gateway writes access logs with one role for the whole account and Region. Where there is
+   none yet (`aws apigateway get-account`), enter the one of the output ApiLogRoleArn.
+4. Runtime and models go onto EFS with `radgate runtime` and `radgate models`.
+
+What is not in the template:
+
+- Usage plans and API keys. There is one plan for each client, and keys are shown once and stored
+  as hashes; `radgate clients` and `radgate keys` make both. In a stage that was made with this
+  template, tell them where the API is: put the item pk=STAGE, sk=DEPLOYMENT into the table, as
+  admin_cli/deploying/deployment_record.py describes it, or run `radgate --stage {stage} deploy`
+  from the beginning instead of this template.
+- A domain's DNS record, and the records that prove that a mail domain is yours.
+
+A stage is deployed either with this template or with `radgate deploy`, never with both: they name
+functions alike.
+"""
+
+
+def emit(stage: str, settings: StageSettings, home: Path, folder: Path) -> tuple[Path, ...]:
+    """Write template, code and notes for `stage` into `folder`, and return the files' paths.
+
+    Calls no AWS. Raises CliError when the project cannot be packaged.
+    """
+    foundation = placeholder_foundation(settings)
+    build = home / "build" / f"{stage}-emit"
+    stage_project(stage, foundation, build, str(home / "models") if stage == "local" else MOUNT)
+    with tempfile.TemporaryDirectory(prefix="radgate-") as temporary:
+        command = ["package", "--stage", stage, temporary]
+        log = home / "logs" / f"package-{stage}.log"
+        run_chalice(command, build, log, lambda _text: None, _ANYWHERE)
+        packaged = json.loads((Path(temporary) / "sam.json").read_text(encoding="utf-8"))
+        code = (Path(temporary) / "deployment.zip").read_bytes()
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"radgate-{hashlib.sha256(code).hexdigest()[:16]}.zip"
+        shutil.copyfile(Path(temporary) / "deployment.zip", folder / name)
+    complete(packaged, stage, settings, foundation)
+    template = merge(base_template(), packaged, stage, settings)
+    written = folder / "template.json"
+    # Without spaces: a template may have a million bytes, and 51,200 when it is sent along.
+    written.write_text(json.dumps(template, separators=(",", ":")), encoding="utf-8")
+    notes = folder / "README.md"
+    notes.write_text(NOTES.format(stage=stage, zip=name), encoding="utf-8")
+    return written, folder / name, notes
+
+
+def base_template() -> dict[str, Any]:
+    """The foundation, its short forms (`!Ref`) written out."""
+    from chalice.package import YAMLTemplateSerializer  # noqa: PLC0415 - takes half a second
+
+    loaded = YAMLTemplateSerializer().load_template(TEMPLATE.read_text(encoding="utf-8"))
+    return dict(loaded)
+
+
+def merge(
+    base: dict[str, Any], packaged: dict[str, Any], stage: str, settings: StageSettings
+) -> dict[str, Any]:
+    """Return one template of both, its parameters set to the stage's settings."""
+    values = settings.parameters(stage)
+    parameters = {
+        name: {**fields, "Default": values.get(name, fields.get("Default", ""))}
+        for name, fields in base["Parameters"].items()
+    }
+    for name, what in (("CodeBucket", "bucket"), ("CodeKey", "object")):
+        parameters[name] = {"Type": "String", "Description": f"The {what} that holds the code."}
+    names = PLACEHOLDERS | {name: output["Value"] for name, output in base["Outputs"].items()}
+    own = refer({"Resources": packaged["Resources"], "Outputs": packaged["Outputs"]}, names)
+    return {
+        **base,
+        "Description": f"Radgate, stage {stage}: foundation, functions and API.",
+        "Transform": "AWS::Serverless-2016-10-31",
+        "Parameters": parameters,
+        "Resources": {**base["Resources"], **own["Resources"]},
+        "Outputs": {**base["Outputs"], **own["Outputs"]},
+    }

@@ -1,0 +1,1 @@
+"""The local AWS and the whole stage that runs on it."""

@@ -1,0 +1,1 @@
+"""Packs: fetched, converted, installed, and which of them answers."""

@@ -1,0 +1,124 @@
+"""Keys as the command line writes them: every change is one transaction with the audit trail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from admin_cli.tenants.audited import THERE, AuditedTable, told_key
+from chalicelib.tenants import records
+from chalicelib.tenants.audit import Change
+from chalicelib.tenants.directory import DynamoDirectory
+from chalicelib.tenants.dynamo import batch_get
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from mypy_boto3_dynamodb.service_resource import Table
+
+    from chalicelib.domain import ApiKey
+    from chalicelib.tenants.audit import Trail
+    from chalicelib.tenants.records import Item
+
+
+class Keyring:
+    """Reads and writes keys. Every method may raise StorageUnavailable."""
+
+    def __init__(self, table: Table, trail: Trail) -> None:
+        self._audited = AuditedTable(table, trail)
+        self._directory = DynamoDirectory(table)
+
+    def add_key(self, key: ApiKey) -> bool:
+        """Store a new key with its pointers; False when its client is not there or leaves."""
+        added = False
+        owner = records.client_key(key.client_id)
+
+        def plan() -> Change | None:
+            nonlocal added
+            client = self._audited.read(owner)
+            added = client is not None and "deleting_at" not in client
+            writes = [
+                self._audited.check(owner, f"{THERE} AND attribute_not_exists(deleting_at)"),
+                *(self._audited.put(item) for item in records.api_key_items(key)),
+            ]
+            change = Change("key.issue", key.id, key.client_id, None, told_key(key), writes)
+            return change if added else None
+
+        self._audited.trail.commit(plan)
+        return added
+
+    def key(self, key_id: str) -> ApiKey | None:
+        """Return a key as it is now, or None."""
+        pointer = self._audited.read(records.id_pointer_key(key_id))
+        if pointer is None:
+            return None
+        item = self._audited.read(records.api_key_key(str(pointer["client_id"]), key_id))
+        return records.api_key_of(item) if item else None
+
+    def keys(self, client_id: str) -> tuple[ApiKey, ...]:
+        """Return a client's keys, oldest first."""
+        return self._directory.keys(client_id)
+
+    def finish_key(self, key: ApiKey, gateway_key_id: str) -> ApiKey | None:
+        """Note API Gateway's key; None when the key was revoked or discarded meanwhile."""
+        return self._edit("key.finish", key, {"gateway_key_id": gateway_key_id})
+
+    def revoke_key(self, key: ApiKey, at: datetime) -> ApiKey:
+        """Revoke a key; a second time changes nothing, the first time stands."""
+        return self._edit("key.revoke", key, {"revoked_at": at.isoformat()}) or (
+            self.key(key.id) or key
+        )
+
+    def replace_key(
+        self, old: ApiKey, new: ApiKey, gateway_key_id: str, until: datetime
+    ) -> ApiKey | None:
+        """Finish `new` and let `old` work until `until` at most, both or neither.
+
+        Returns `new`; None, and nothing is changed, when either was revoked, `old` was replaced
+        by another or either is gone.
+        """
+        where = [records.api_key_key(key.client_id, key.id) for key in (old, new)]
+        finished: ApiKey | None = None
+
+        def plan() -> Change | None:
+            nonlocal finished
+            items = batch_get(self._audited.table, where)
+            finished = None
+            if len(items) != len(where) or any("revoked_at" in item for item in items):
+                return None
+            if "replaced_by" in items[0]:
+                return None
+            ends = min(until, records.api_key_of(items[0]).expires_at or until).isoformat()
+            before = {"expires_at": items[0].get("expires_at"), "replaced_by": None}
+            after = {"expires_at": ends, "replaced_by": new.id}
+            ready = {"gateway_key_id": gateway_key_id}
+            finished = records.api_key_of(items[1] | ready)
+            writes = [
+                self._audited.update(where[0], before, after),
+                self._audited.update(where[1], {"gateway_key_id": None}, ready),
+            ]
+            return Change("key.rotate", old.id, old.client_id, dict(before), dict(after), writes)
+
+        self._audited.trail.commit(plan)
+        return finished
+
+    def discard_key(self, key: ApiKey) -> None:
+        """Remove a revoked key and its pointers; one that is gone already is no error."""
+        items = records.api_key_items(key)
+
+        def plan() -> Change | None:
+            if self._audited.read(items[0]) is None:
+                return None
+            writes = [self._audited.delete(item) for item in items]
+            return Change("key.discard", key.id, key.client_id, told_key(key), None, writes)
+
+        self._audited.trail.commit(plan)
+
+    def _edit(self, action: str, key: ApiKey, values: dict[str, str]) -> ApiKey | None:
+        """Change a key that was not revoked; None when it was, or is gone."""
+
+        def allowed(item: Item) -> bool:
+            return "revoked_at" not in item
+
+        where = records.api_key_key(key.client_id, key.id)
+        item = self._audited.edit(action, where, values, allowed)
+        return records.api_key_of(item) if item else None

@@ -1,0 +1,52 @@
+"""Clients' usage plans on the API: one that was made anew, after `destroy`, has none of them yet.
+
+Without its plan a key opens nothing. The plans and keys themselves outlive the API.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from admin_cli.gateway import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from mypy_boto3_apigateway import APIGatewayClient
+
+    from admin_cli.deploying.deployment_record import Deployment
+
+
+def cover_plans(
+    client: APIGatewayClient,
+    plans: Mapping[str, Mapping[str, Any]],
+    made: Deployment,
+    tell: Callable[[str], None],
+) -> None:
+    """Put every usage plan of `plans`, by id, onto the stage of the API where it is not.
+
+    API Gateway takes one such change in 20 seconds; the client should keep that pace. Raises
+    CliError.
+    """
+    for plan in uncovered(plans, made):
+        tell(f"usage plan {plans[plan].get('name')} covers the API")
+        with translated(fine="ConflictException"):
+            client.update_usage_plan(
+                usagePlanId=plan,
+                patchOperations=[
+                    {
+                        "op": "add",
+                        "path": "/apiStages",
+                        "value": f"{made.rest_api_id}:{made.api_stage}",
+                    }
+                ],
+            )
+
+
+def uncovered(plans: Mapping[str, Mapping[str, Any]], made: Deployment) -> Iterator[str]:
+    """The ids of usage plans that do not cover the stage of the API."""
+    wanted = (made.rest_api_id, made.api_stage)
+    for plan, facts in plans.items():
+        covered = {(one.get("apiId"), one.get("stage")) for one in facts.get("apiStages") or []}
+        if wanted not in covered:
+            yield plan
