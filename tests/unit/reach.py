@@ -22,7 +22,7 @@ _EVENTS = {"lambda_function", "schedule"}
 
 @dataclass(frozen=True)
 class Code:
-    """A function, a method, or what a module runs when it is imported."""
+    """A function, a method, or, without a name, what a class or a module runs when it is made."""
 
     module: str
     owner: str  # the class of a method
@@ -52,7 +52,9 @@ class _Used:
                             self.modules.add(whole)
                         elif module in sources():
                             self.modules.add(module)
-                            self.names.add((module, alias.name))
+                            # At a module's top: used only by what uses it under this name.
+                            if code.name:
+                                self.names.add((module, alias.name))
                 case ast.Attribute(value=ast.Name(id=place), attr=name):
                     self.attributes.add(name)
                     self.names |= {(m, name) for m in sources() if m.rpartition(".")[2] == place}
@@ -100,15 +102,20 @@ def _function_name(node: ast.FunctionDef, decorator: ast.expr) -> str:
 
 @cache
 def everything() -> tuple[Code, ...]:
-    """Every function and method that ships."""
+    """Every function, method and class that ships."""
     found = []
     for module, tree in sources().items():
         for node in _outside_type_checking(tree.body):
             if isinstance(node, ast.FunctionDef):
                 found.append(Code(module, "", node.name, (node,)))
             elif isinstance(node, ast.ClassDef):
-                methods = (part for part in node.body if isinstance(part, ast.FunctionDef))
+                methods = [part for part in node.body if isinstance(part, ast.FunctionDef)]
                 found += [Code(module, node.name, part.name, (part,)) for part in methods]
+                # What a class is made of: its bases, its decorators, its fields' defaults.
+                rest = [part for part in node.body if part not in methods]
+                found.append(
+                    Code(module, node.name, "", (*node.bases, *node.decorator_list, *rest))
+                )
     return tuple(found)
 
 
@@ -118,6 +125,18 @@ def _at_import(module: str) -> Code:
     if module == "app":  # its functions do not share what they import
         kept = [node for node in kept if not isinstance(node, ast.ImportFrom)]
     return Code(module, "", "", tuple(kept))
+
+
+@cache
+def _passed_on() -> dict[tuple[str, str], str]:
+    """Where each name comes from that a module imports at its top."""
+    return {
+        (module, alias.name): str(node.module)
+        for module, tree in sources().items()
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
 
 
 def _outside_type_checking(body: Iterable[ast.stmt]) -> list[ast.stmt]:
@@ -134,19 +153,13 @@ def reached(function: str) -> frozenset[Code]:
     codes: set[Code] = set()
     used = _Used()
     fresh: set[Code] = set(handlers().get(function, ()))
-    # A handler's decorators and the names that app.py imports for it come with it.
-    imported = {
-        alias.name: str(node.module)
-        for node in sources()["app"].body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
     while fresh:
         codes |= fresh
         for code in fresh:
             used.add(code)
-        for name, module in imported.items():
-            if ("app", name) in used.names:
+        # What a reached name stands for, be it a handler's decorator or a package's member.
+        for (place, name), module in _passed_on().items():
+            if (place, name) in used.names:
                 used.names.add((module, name))
                 whole = f"{module}.{name}"
                 used.modules |= {m for m in (whole, module) if m in sources()}
@@ -162,4 +175,4 @@ def _is_used(code: Code, used: _Used) -> bool:
         return (code.module, code.name) in used.names
     if (code.module, code.owner) not in used.names:
         return False
-    return code.name in used.attributes or code.name.startswith("__")
+    return not code.name or code.name in used.attributes or code.name.startswith("__")

@@ -1,0 +1,61 @@
+"""The one place that names concrete adapters. Each is made on first use, torch last."""
+
+from chalicelib.bootstrap.background import delivering, endings, sweeper, worker
+from chalicelib.bootstrap.base import now
+from chalicelib.bootstrap.inference import predictor, reader, runtime, runtime_sync
+from chalicelib.bootstrap.operation import explain, monitor, stopwatch, tracer
+from chalicelib.bootstrap.queues import batches, job_queue, notices, outbox
+from chalicelib.bootstrap.requests import (
+    account,
+    analysis,
+    erasure,
+    identity,
+    intake,
+    models,
+    studies,
+)
+from chalicelib.bootstrap.stores import (
+    client_objects,
+    delivery_store,
+    directory,
+    document_store,
+    job_store,
+    ledger,
+    source_store,
+    study_store,
+)
+
+__all__ = [
+    "account",
+    "analysis",
+    "batches",
+    "client_objects",
+    "delivering",
+    "delivery_store",
+    "directory",
+    "document_store",
+    "endings",
+    "erasure",
+    "explain",
+    "identity",
+    "intake",
+    "job_queue",
+    "job_store",
+    "ledger",
+    "models",
+    "monitor",
+    "notices",
+    "now",
+    "outbox",
+    "predictor",
+    "reader",
+    "runtime",
+    "runtime_sync",
+    "source_store",
+    "stopwatch",
+    "studies",
+    "study_store",
+    "sweeper",
+    "tracer",
+    "worker",
+]

@@ -1,0 +1,32 @@
+"""What the services need of the world, as Protocols that adapters and fakes satisfy."""
+
+from chalicelib.ports.clients import Directory, Ledger, SecretStore
+from chalicelib.ports.deliveries import Courier, DeliveryStore, Outbox
+from chalicelib.ports.images import Classifier, Decoder, Gate, ReportWriter
+from chalicelib.ports.jobs import Intake, JobQueue, JobStore, SourceStore
+from chalicelib.ports.operation import Clock, Monitor, Unit
+from chalicelib.ports.studies import DocumentStore, Erasure, RetentionStore, StudyStore
+
+__all__ = [
+    "Classifier",
+    "Clock",
+    "Courier",
+    "Decoder",
+    "DeliveryStore",
+    "Directory",
+    "DocumentStore",
+    "Erasure",
+    "Gate",
+    "Intake",
+    "JobQueue",
+    "JobStore",
+    "Ledger",
+    "Monitor",
+    "Outbox",
+    "ReportWriter",
+    "RetentionStore",
+    "SecretStore",
+    "SourceStore",
+    "StudyStore",
+    "Unit",
+]

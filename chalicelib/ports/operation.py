@@ -1,0 +1,30 @@
+"""What the services need to be run: the time, and somebody who watches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+Unit = Literal["Count", "Milliseconds", "Seconds"]
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def __call__(self) -> datetime:
+        """Return now as an aware time in UTC."""
+
+
+class Monitor(Protocol):
+    """Tells the operator what happens, never what is in an image. No method raises."""
+
+    def note(self, event: str, **facts: str | float | None) -> None:
+        """Write a line of the log."""
+
+    def measure(self, metric: str, value: float, unit: Unit, **dimensions: str) -> None:
+        """Add a value to a metric."""
+
+    def defect(self, event: str, error: Exception, **facts: str | float | None) -> None:
+        """Write where and of what kind an error is that is ours; never its text."""
