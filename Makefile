@@ -21,7 +21,7 @@ run: $(STAMP)
 
 # Every test.
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 # Format, lint, types, template. The tests hold the architecture.
 check: $(STAMP) $(SCAN)/.requirements

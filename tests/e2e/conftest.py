@@ -1,4 +1,8 @@
-"""One emulator with the real deploy on it, brought up by the command line as an operator would."""
+"""One emulator with the real deploy on it, brought up by the command line as an operator would.
+
+It enforces permissions: each function runs under its own role, and what a policy does not allow is
+refused.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from admin_cli.local.iam import SWITCH
 from tests.fakes.sink import mail_sink
 
 if TYPE_CHECKING:
@@ -30,6 +35,7 @@ class Radgate:
 
     home: Path
     smtp_host: str = ""
+    enforcing: bool = True  # permissions, by the local AWS that it starts
 
     def run(self, *arguments: str, timeout: float = UP_SECONDS) -> subprocess.CompletedProcess[str]:
         """Run `radgate ARGUMENTS` and return how it went; output captured."""
@@ -56,7 +62,8 @@ class Radgate:
         # Nothing of a real account may reach a test, nor a test a real account.
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         own = {"RADGATE_HOME": str(self.home), "RADGATE_PLANS": str(PLANS)}
-        return clean | own | {"SMTP_HOST": self.smtp_host}
+        enforcing = {SWITCH: str(int(self.enforcing))}
+        return clean | own | enforcing | {"SMTP_HOST": self.smtp_host}
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,16 @@ class Stack:
     client_id: str
     api_key: str = field(repr=False)
     pid: int
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together what shares a local AWS: with `--dist loadgroup` a group has one worker."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.parent == here:
+            shares = "stack" in getattr(item, "fixturenames", ())
+            item.add_marker(pytest.mark.xdist_group("stack" if shares else item.path.stem))
 
 
 @pytest.fixture(scope="session")
