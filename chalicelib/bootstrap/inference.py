@@ -12,13 +12,15 @@ from chalicelib.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from chalicelib.inference.predictor import Predictor
     from chalicelib.runtime.sync import Sync
     from chalicelib.services.reading import Reader
 
-# What a tree of packages must be able to do before it may serve.
+# What a tree of packages must be able to do before it may serve, and what proves a pack.
 REHEARSAL = "chalicelib.inference.rehearsal:rehearse"
+PROOF = "chalicelib.inference.model"
 
 
 @cache
@@ -66,14 +68,33 @@ def runtime() -> None:
 
 
 def runtime_sync(seconds_left: Callable[[], float]) -> Sync:
-    """Return what brings trees onto the mount, for one call of the function `efs_sync`."""
+    """Return what writes to the mount, for one call of the function `efs_sync`."""
     from chalicelib.aws import s3
+    from chalicelib.inference.shelf import PackFolder
     from chalicelib.runtime.store import S3Source
     from chalicelib.runtime.sync import Sync
     from chalicelib.runtime.trees import Trees
-    from chalicelib.runtime.trial import Rehearsal
+    from chalicelib.runtime.trial import Proof, Rehearsal
 
-    source = S3Source(s3(), settings().bucket)
-    # The last seconds are for noting down what came of it.
-    trial = Rehearsal([REHEARSAL], lambda: seconds_left() - 10)
-    return Sync(Trees(settings().runtime_dir), source, trial, seconds_left)
+    trees = Trees(settings().runtime_dir)
+
+    def time() -> float:
+        return seconds_left() - 10  # the last seconds are for noting down what came of it
+
+    def packages() -> Path | None:
+        active = trees.active()
+        return None if active is None else trees.home(active.tree)
+
+    proof = Proof(PROOF, time, packages)
+
+    def prove(pack: Path) -> None:
+        proof(pack, pack, pack)
+
+    return Sync(
+        trees,
+        S3Source(s3(), settings().bucket),
+        Rehearsal([REHEARSAL], time),
+        seconds_left,
+        models=PackFolder(settings().model_dir, prove),
+        proof=proof,
+    )

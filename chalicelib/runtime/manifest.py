@@ -65,10 +65,13 @@ class Part(Value):
 
 
 class Manifest(Value):
-    """All of a tree. `python`: such as 3.12, the only version that can load it."""
+    """All of a tree. `python`: such as 3.12, the only version that can load it.
+
+    Python and platform are `any` for a tree that holds no packages, but the files of a model.
+    """
 
     format: Literal[1] = 1
-    python: str = Field(pattern=r"^3\.[0-9]{1,2}$")
+    python: str = Field(pattern=r"^(any|3\.[0-9]{1,2})$")
     platform: str = Field(pattern=r"^[a-z0-9_]{1,60}$")
     files: tuple[File, ...] = Field(min_length=1, max_length=MAX_FILES)
     parts: tuple[Part, ...] = Field(min_length=1)

@@ -1,14 +1,14 @@
-"""What the function `efs_sync` does: bring a tree onto the mount, switch it, tell what is there."""
+"""What the function `efs_sync` does: bring trees and packs onto the mount, switch them, tell."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import ValidationError
 
 from chalicelib.domain import Value
-from chalicelib.errors import StorageUnavailable
+from chalicelib.errors import ModelUnavailable, NotFound, StorageUnavailable
 from chalicelib.runtime.manifest import TreeRefused
 from chalicelib.runtime.trees import MountBusy
 from chalicelib.runtime.unpacking import Unpacking
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chalicelib.runtime.trees import Trees
-    from chalicelib.runtime.unpacking import Source, Step, Trial
+    from chalicelib.runtime.unpacking import Shelf, Source, Step, Trial
 
 _log = logging.getLogger(__name__)
 # Seconds that must be left for another step. A part is some 60 MB to fetch, unpack and write; on
@@ -25,11 +25,43 @@ _log = logging.getLogger(__name__)
 STEP_SECONDS = {"fetch": 20.0, "verify": 30.0, "try": 90.0}
 
 
-class Order(Value):
-    """The event. `tree`: for sync and activate."""
+class Models(Protocol):
+    """The folder of the packs. Any method may raise ModelUnavailable or NotFound."""
 
-    action: Literal["sync", "list", "activate", "rollback"]
+    def facts(self) -> dict[str, Any]:
+        """Return what is installed, what answers, and whether that was chosen."""
+
+    def shelf(self, pack: str, sha256: str) -> Shelf:
+        """Return where the pack of this folder name and manifest goes."""
+
+    def activate(self, pack: str, *, if_none: bool) -> None:
+        """Let a pack answer; `if_none`: unless another one does already."""
+
+    def rollback(self) -> None:
+        """Let the pack before the active one answer again."""
+
+
+class Order(Value):
+    """The event. `tree`: for sync, activate and install_model.
+
+    `pack`: the folder of a model, such as cardionet-1; `sha256`: of its manifest; `if_none`:
+    whether a model that answers already goes on answering.
+    """
+
+    action: Literal[
+        "sync",
+        "list",
+        "activate",
+        "rollback",
+        "install_model",
+        "list_models",
+        "activate_model",
+        "rollback_model",
+    ]
     tree: str | None = None
+    pack: str | None = None
+    sha256: str | None = None
+    if_none: bool = False
 
 
 class Sync:
@@ -41,21 +73,28 @@ class Sync:
         trial: tries a tree out before it may serve.
         seconds_left: how long this call may still take.
         tell: hears every step before it is taken.
+        models: the packs on the mount.
+        proof: has a pack give its golden answer before it may be seen.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a collaborator
         self,
         trees: Trees,
         source: Source,
         trial: Trial,
         seconds_left: Callable[[], float],
         tell: Callable[[Step], None] | None = None,
+        *,
+        models: Models | None = None,
+        proof: Trial | None = None,
     ) -> None:
         self._trees = trees
         self._source = source
         self._trial = trial
         self._left = seconds_left
         self._tell = tell or _tell
+        self._models = models
+        self._proof = proof
 
     def handle(self, event: dict[str, Any]) -> dict[str, Any]:
         """Return what was reached: `state` is working (call again), done or refused.
@@ -66,11 +105,15 @@ class Sync:
             order = Order.model_validate(event)
             if order.action == "list":
                 return self._facts("done")
+            if order.action == "list_models":
+                return {"state": "done", **self._packs.facts()}
             with self._trees.alone():
+                if order.action.endswith("_model"):
+                    return self._carry_out_model(order)
                 return self._carry_out(order)
         except ValidationError:
             return _refused("the event is no order that this function knows")
-        except TreeRefused as refused:
+        except (TreeRefused, ModelUnavailable, NotFound) as refused:
             return _refused(refused.detail)
         except (StorageUnavailable, MountBusy) as error:
             return {"state": "working", "stage": "wait", "detail": str(error)}
@@ -82,18 +125,45 @@ class Sync:
         if order.tree is None:
             return _refused("the event names no tree")
         if order.action == "sync":
-            work = Unpacking(self._trees, order.tree, self._source, self._trial, self._tell)
-            step = work.run(lambda stage: self._left() > STEP_SECONDS[stage])
-            if step.stage != "whole":
-                return {
-                    "state": "working",
-                    "stage": step.stage,
-                    "done": step.done,
-                    "total": step.total,
-                }
+            working = self._unpack(self._trees, order.tree, self._trial)
+            if working is not None:
+                return working
         self._trees.activate(order.tree)
         self._trees.prune()
         return self._facts("done")
+
+    def _carry_out_model(self, order: Order) -> dict[str, Any]:
+        if order.action == "rollback_model":
+            self._packs.rollback()
+            return {"state": "done", **self._packs.facts()}
+        if order.pack is None:
+            return _refused("the event names no pack")
+        if order.action == "install_model":
+            if order.tree is None or order.sha256 is None or self._proof is None:
+                return _refused("the event names no tree, or no manifest")
+            shelf = self._packs.shelf(order.pack, order.sha256)
+            working = self._unpack(shelf, order.tree, self._proof)
+            if working is not None:
+                return working
+        elif self._left() <= STEP_SECONDS["try"]:
+            return {"state": "working", "stage": "try", "done": 0, "total": 1}
+        else:
+            self._packs.activate(order.pack, if_none=order.if_none)
+        return {"state": "done", **self._packs.facts()}
+
+    def _unpack(self, shelf: Shelf, tree: str, trial: Trial) -> dict[str, Any] | None:
+        """Return how far it came, None when the tree is whole."""
+        work = Unpacking(shelf, tree, self._source, trial, self._tell)
+        step = work.run(lambda stage: self._left() > STEP_SECONDS[stage])
+        if step.stage == "whole":
+            return None
+        return {"state": "working", "stage": step.stage, "done": step.done, "total": step.total}
+
+    @property
+    def _packs(self) -> Models:
+        if self._models is None:
+            raise TreeRefused("there is no folder of models here")
+        return self._models
 
     def _facts(self, state: str) -> dict[str, Any]:
         active = self._trees.active()

@@ -54,6 +54,21 @@ class Trees:
         """Where a tree is put together."""
         return self.root / f"{_INCOMING}{checked_name(tree)}"
 
+    def has(self, tree: str) -> bool:
+        """Tell whether a tree is there, and whole."""
+        if not self.folder(tree).is_dir():
+            return False
+        self.manifest(tree)
+        return True
+
+    def files(self, tree: str) -> Path:
+        """Where the files of an incoming tree are put."""
+        return self.incoming(tree) / FILES
+
+    def home(self, tree: str) -> Path:
+        """Where the files of a whole tree lie."""
+        return self.folder(tree) / FILES
+
     def active(self) -> Active | None:
         """Return what is active, None when nothing ever was."""
         try:

@@ -1,6 +1,6 @@
 """Puts a tree together on the mount in steps, each of which may be the last before a timeout.
 
-Parts are written into `.incoming-<tree>/files`; a journal beside it says which are done. Then every
+Parts are written into a hidden folder; a journal beside them says which are done. Then every
 file is hashed as it lies there, strangers are looked for, the tree is tried out, and the folder
 gets its name. Whatever is repeated is repeated whole, so a step that was cut short does no harm;
 and since the hashes are taken at the end, a journal that promises too much does none either.
@@ -20,14 +20,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from chalicelib.runtime.manifest import TreeRefused, read_manifest
-from chalicelib.runtime.trees import FILES, MANIFEST, SNAPSHOT
+from chalicelib.runtime.trees import MANIFEST, SNAPSHOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from chalicelib.runtime.manifest import File, Manifest, Part
-    from chalicelib.runtime.trees import Trees
 
 _JOURNAL = "journal.json"
 _BLOCK = 4 * 1024 * 1024
@@ -41,6 +40,25 @@ class Source(Protocol):
 
     def part(self, tree: str, number: int) -> bytes:
         """Return a part, counted from 0. Raises TreeRefused when it is not there."""
+
+
+class Shelf(Protocol):
+    """Where trees of one kind lie. Any method may raise TreeRefused."""
+
+    def has(self, tree: str) -> bool:
+        """Tell whether it is there, whole."""
+
+    def incoming(self, tree: str) -> Path:
+        """Return the folder in which it is put together."""
+
+    def files(self, tree: str) -> Path:
+        """Return the folder in that one which its files go into."""
+
+    def home(self, tree: str) -> Path:
+        """Return where its files will be in the end."""
+
+    def publish(self, tree: str) -> None:
+        """Bring a finished tree from where it came in to where it belongs, in one step."""
 
 
 class Trial(Protocol):
@@ -78,24 +96,23 @@ class Unpacking:
     """One tree on its way. `tell` hears every step before it is taken."""
 
     def __init__(
-        self, trees: Trees, tree: str, source: Source, trial: Trial, tell: Callable[[Step], None]
+        self, shelf: Shelf, tree: str, source: Source, trial: Trial, tell: Callable[[Step], None]
     ) -> None:
-        self._trees = trees
+        self._shelf = shelf
         self._tree = tree
         self._source = source
         self._trial = trial
         self._tell = tell
-        self._folder = trees.incoming(tree)
-        self._files = self._folder / FILES
-        self._home = trees.folder(tree) / FILES
+        self._folder = shelf.incoming(tree)
+        self._files = shelf.files(tree)
+        self._home = shelf.home(tree)
 
     def run(self, enough: Callable[[str], bool]) -> Step:
         """Go on until the tree is whole, or until `enough` says no to another step of a stage.
 
         Raises TreeRefused; whatever was unpacked is then removed, and no other tree is touched.
         """
-        if self._trees.folder(self._tree).is_dir():
-            self._trees.manifest(self._tree)
+        if self._shelf.has(self._tree):
             return Step("whole", 1, 1)
         try:
             return self._go_on(enough)
@@ -121,7 +138,7 @@ class Unpacking:
                 journal.tried = True
             self._note(journal)
         self._tell(step)
-        self._trees.publish(self._tree)
+        self._shelf.publish(self._tree)
         return step
 
     def _manifest(self) -> Manifest:

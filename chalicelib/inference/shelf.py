@@ -1,0 +1,180 @@
+"""The packs on the mount as `efs_sync` writes them: brought in whole, proven, switched.
+
+Knows nothing of torch: a pack proves itself in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from chalicelib.errors import ModelUnavailable, NotFound
+from chalicelib.inference.packs import (
+    ACTIVE,
+    active_pack,
+    activate,
+    load_manifest,
+    previous_pack,
+    rollback,
+    verify_pack,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from chalicelib.inference.packs import Pack
+
+_INCOMING, _DOOMED = ".incoming-", ".doomed"
+_TREE = re.compile(r"[0-9a-f]{64}")
+_FOLDER = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,98}[a-z0-9])?")
+
+
+class PackShelf:
+    """Where one pack goes. Every method may raise ModelUnavailable.
+
+    Args:
+        model_dir: the folder of all packs.
+        folder: the pack's own, such as cardionet-1.
+        sha256: of its manifest, which vouches for its other files.
+    """
+
+    def __init__(self, model_dir: Path, folder: str, sha256: str) -> None:
+        self._model_dir = model_dir
+        self._final = model_dir / _checked(folder)
+        self._sha256 = sha256
+
+    def has(self, tree: str) -> bool:
+        """Tell whether this very pack is there, sound; a damaged one counts as none.
+
+        Raises ModelUnavailable when another pack has its name and version.
+        """
+        if not self._final.exists():
+            return False
+        try:
+            found = verify_pack(self._final)
+        except ModelUnavailable:
+            return False
+        if found.ref.sha256 != self._sha256:
+            name = f"{found.ref.name}@{found.ref.version}"
+            raise ModelUnavailable(
+                f"another pack {name} is installed; give the new one another version"
+            )
+        # Left by a run that was killed right after it had published.
+        shutil.rmtree(self.incoming(tree), ignore_errors=True)
+        return True
+
+    def incoming(self, tree: str) -> Path:
+        """Return the folder in which the pack is put together."""
+        if not _TREE.fullmatch(tree):
+            raise ModelUnavailable("a tree is named by 64 hexadecimal digits")
+        return self._model_dir / f"{_INCOMING}{tree}"
+
+    def files(self, tree: str) -> Path:
+        """Return where its files are put; a pack is sound under its own name only."""
+        return self.incoming(tree) / self._final.name
+
+    def home(self, tree: str) -> Path:
+        """Return where its files will be."""
+        del tree
+        return self._final
+
+    def publish(self, tree: str) -> None:
+        """Give a proven pack its name in one step; a damaged one of that name goes."""
+        incoming, files = self.incoming(tree), self.files(tree)
+        if load_manifest(files).ref.sha256 != self._sha256:
+            raise ModelUnavailable(f"the pack is not the {self._final.name} that was ordered")
+        _keep_serving(self._model_dir)
+        if self._final.exists():
+            self._final.rename(incoming / _DOOMED)
+        files.rename(self._final)
+        _flush(self._model_dir)
+        shutil.rmtree(incoming, ignore_errors=True)
+
+
+class PackFolder:
+    """Satisfies `runtime.sync.Models`. `prove`: has the pack in a folder give its golden answer."""
+
+    def __init__(self, model_dir: Path, prove: Callable[[Path], None]) -> None:
+        self._model_dir = model_dir
+        self._prove = prove
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is installed, broken ones with the reason, and which pack answers."""
+        found = []
+        if self._model_dir.is_dir():
+            folders = (one for one in self._model_dir.iterdir() if one.is_dir())
+            names = sorted(one.name for one in folders if not one.name.startswith("."))
+            found = [self._told(self._model_dir / name) for name in names]
+        try:
+            active: str | None = active_pack(self._model_dir).path.name
+        except ModelUnavailable:
+            active = None
+        return {"packs": found, "active": active, "chosen": (self._model_dir / ACTIVE).exists()}
+
+    def shelf(self, pack: str, sha256: str) -> PackShelf:
+        """Return where a pack goes. Raises ModelUnavailable for a name that is none."""
+        return PackShelf(self._model_dir, pack, sha256)
+
+    def activate(self, pack: str, *, if_none: bool) -> None:
+        """Let a pack answer once it has proven itself.
+
+        `if_none`: another one that answers already stays. Raises NotFound and ModelUnavailable.
+        """
+        path = self._model_dir / _checked(pack)
+        if not path.is_dir():
+            raise NotFound(f"model {pack} is not installed")
+        wanted = verify_pack(path)
+        if if_none and self._serving() not in {None, wanted.path.name}:
+            return
+        self._prove(path)
+        activate(self._model_dir, wanted.ref.name, wanted.ref.version)
+
+    def rollback(self) -> None:
+        """Let the pack before the active one answer. Raises NotFound and ModelUnavailable."""
+        self._prove(verify_pack(previous_pack(self._model_dir).path).path)
+        rollback(self._model_dir)
+
+    def _serving(self) -> str | None:
+        """Return the folder that answers, or that was chosen and is damaged by now."""
+        try:
+            return active_pack(self._model_dir).path.name
+        except ModelUnavailable:
+            # A choice that cannot be honoured is still somebody's choice.
+            return "" if (self._model_dir / ACTIVE).exists() else None
+
+    @staticmethod
+    def _told(path: Path) -> dict[str, Any]:
+        try:
+            pack: Pack = load_manifest(path)
+        except ModelUnavailable as error:
+            return {"folder": path.name, "error": error.detail}
+        facts = {"name": pack.ref.name, "version": pack.ref.version, "sha256": pack.ref.sha256}
+        return {"folder": path.name, **facts}
+
+
+def _checked(folder: str) -> str:
+    if not _FOLDER.fullmatch(folder):
+        raise ModelUnavailable("a pack's folder is named NAME-VERSION")
+    return folder
+
+
+def _keep_serving(model_dir: Path) -> None:
+    """Write down a choice that was made by there being one pack only, before there are two."""
+    if (model_dir / ACTIVE).exists():
+        return
+    try:
+        serving = active_pack(model_dir).ref
+        activate(model_dir, serving.name, serving.version)
+    except (ModelUnavailable, NotFound):
+        return  # none yet, or a damaged one: there is nothing to keep
+
+
+def _flush(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
