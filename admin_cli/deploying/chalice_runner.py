@@ -44,6 +44,8 @@ def run_chalice(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            # The lock of the deploy goes along: it is free once nobody works on the stage.
+            close_fds=False,
             text=True,
         ) as process,
     ):

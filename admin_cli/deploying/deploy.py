@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
@@ -15,14 +16,20 @@ from admin_cli.console import CliError, Console, console_of
 from admin_cli.deploying.deploy_plan import deploy_changes
 from admin_cli.deploying.deployment import Target, deploy
 from admin_cli.deploying.emit import emit
+from admin_cli.deploying.mount_models import bring_models
+from admin_cli.deploying.mount_runtime import bring_runtime
 from admin_cli.deploying.smoke import smoke_test
 from admin_cli.deploying.stage_settings import stage_settings
 from admin_cli.deploying.staging import check_deployable
 from admin_cli.foundation import apply_foundation
+from admin_cli.runtime.remote import Mount
 from admin_cli.stage import open_stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from admin_cli.foundation import Foundation
+    from admin_cli.runtime.build import Bar
 
 
 def deploy_command(
@@ -45,7 +52,7 @@ def deploy_command(
         ),
     ] = None,
 ) -> None:
-    """Deploy a stage: foundation, functions, API, mounts, settings; then ask it for an answer.
+    """Deploy a stage: foundation, functions, API, packages and models; then ask for an answer.
 
     Run it again after a failure or a kill: it goes on where something is missing.
 
@@ -64,18 +71,20 @@ def deploy_command(
             _show_changes(console, home)
             return
         check_deployable(console.stage)
-        console.info("1/3 foundation")
+        console.info("1/4 foundation")
         foundation = apply_foundation(console.stage, console.info)
-        console.info("2/3 functions and API")
+        console.info("2/4 functions and API")
         made = deploy(console.stage, foundation, home, console.info, force=force)
         result = {"api_url": made.api_url, "rest_api_id": made.rest_api_id}
+        console.info("3/4 packages and models")
+        furnish(console.stage, foundation, home, console.info, console.progress)
         tested = None
         if settings.endpoint == "private":
-            console.info("3/3 no smoke test: a private API answers within its networks only")
+            console.info("4/4 no smoke test: a private API answers within its networks only")
         elif skip_smoke_test:
-            console.info("3/3 no smoke test, as wished")
+            console.info("4/4 no smoke test, as wished")
         else:
-            console.info("3/3 smoke test")
+            console.info("4/4 smoke test")
             target = Target(console.stage, settings, foundation, home)
             stage = open_stage(console.stage)
             tested = smoke_test(stage, target.direct_url(made.rest_api_id), console.info)
@@ -87,6 +96,18 @@ def deploy_command(
         console.print(f"Smoke test: {tested.label} by {tested.model} in {tested.seconds} s.")
 
 
+def furnish(
+    stage: str, foundation: Foundation, home: Path, tell: Callable[[str], None], bar: Bar
+) -> None:
+    """Bring onto the mount what functions need there: packages first, as they prove the models.
+
+    Raises CliError and botocore's errors.
+    """
+    mount = Mount.of_stage(stage)
+    bring_runtime(stage, foundation, mount, tell, bar)
+    bring_models(mount, foundation.BucketName, home, open_stage(stage).trail, tell, bar)
+
+
 @contextmanager
 def alone(home: Path, stage: str) -> Iterator[None]:
     """Refuse a second deploy or destroy of a stage from this machine while one runs.
@@ -95,10 +116,15 @@ def alone(home: Path, stage: str) -> Iterator[None]:
     """
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (home / f"deploy-{stage}.lock").open("w", encoding="utf-8") as lock:
+        # Chalice gets it too: killed alone, a deploy leaves it running for a while.
+        os.set_inheritable(lock.fileno(), True)  # noqa: FBT003 - the standard library's
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CliError(f"another deploy or destroy of stage {stage} is running") from None
+            raise CliError(
+                f"another deploy or destroy of stage {stage} is running, or what one that was "
+                "killed had begun; try again in a minute"
+            ) from None
         yield
 
 

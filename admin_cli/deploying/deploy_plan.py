@@ -13,6 +13,8 @@ from admin_cli.deploying.deployment import Target, is_live
 from admin_cli.deploying.deployment_record import read_deployment
 from admin_cli.deploying.foundation_plan import Change, foundation_changes
 from admin_cli.deploying.log_groups import unkept_logs
+from admin_cli.deploying.mount_models import SHIPPED, model_changes
+from admin_cli.deploying.mount_runtime import runtime_changes
 from admin_cli.deploying.mounting import unmounted
 from admin_cli.deploying.stage_config import function_name
 from admin_cli.deploying.stage_settings import stage_settings
@@ -20,13 +22,16 @@ from admin_cli.deploying.staging import PROJECT
 from admin_cli.deploying.wiring import unwired, wires
 from admin_cli.foundation import STILLBORN, find_stack, read_foundation
 from admin_cli.gateway import Gateway, gateway_client
+from admin_cli.runtime.remote import Mount
 from admin_cli.tenants.plan_coverage import uncovered
+from chalicelib.inference.packs import list_packs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from admin_cli.deploying.deployment_record import Deployment
+    from admin_cli.deploying.stage_settings import StageSettings
 
 
 def deploy_changes(stage: str, home: Path) -> tuple[Change, ...]:
@@ -39,11 +44,11 @@ def deploy_changes(stage: str, home: Path) -> tuple[Change, ...]:
     changes = list(foundation_changes(stage))
     there = find_stack(stage)
     if there is None or there["StackStatus"] in STILLBORN:
-        return (*changes, *_code(stage, "create"))
+        return (*changes, *_first(stage, settings))
     target = Target(stage, settings, read_foundation(stage), home)
     record = read_deployment(target.foundation.TableName)
     if record is None:
-        return (*changes, *_code(stage, "create"))
+        return (*changes, *_first(stage, settings))
     if not is_live(target, record, target.stage_project()):
         changes += _code(stage, "update")
     return (*changes, *_completing(target, record))
@@ -69,6 +74,10 @@ def _completing(target: Target, record: Deployment) -> Iterator[Change]:
     known = {name: made for name, made in functions.items() if _exists(made)}
     for name in unmounted(client, known, foundation):
         yield Change("mount", "modify", f"models on function {name}")
+    if "efs_sync" in known:
+        mount = Mount.of_stage(target.stage)
+        yield from runtime_changes(target.stage, foundation, mount)
+        yield from model_changes(mount)
     gateway = gateway_client()
     plans = Gateway(gateway, target.stage, record.rest_api_id, record.api_stage).usage_plans()
     for plan in uncovered(plans, record):
@@ -80,6 +89,15 @@ def _completing(target: Target, record: Deployment) -> Iterator[Change]:
     patches = api_patches(gateway, record.rest_api_id, target.stage, settings, foundation)
     for patch in (*patches[0], *patches[1]):
         yield Change("settings", "modify", f"{patch.get('path')} to {patch.get('value')}")
+
+
+def _first(stage: str, settings: StageSettings) -> Iterator[Change]:
+    """All that follows where nothing was deployed yet, and the mount cannot be asked."""
+    yield from _code(stage, "create")
+    if settings.network != "none":
+        yield Change("runtime", "create", "packages of requirements-efs.txt onto the mount")
+    for pack in list_packs(SHIPPED):
+        yield Change("models", "create", f"{pack.ref.name}@{pack.ref.version} onto the mount")
 
 
 def _exists(function: str) -> bool:

@@ -159,14 +159,15 @@ def _packed(
                 content += stream.read(piece.bytes)
                 moved(piece.bytes)
             path = folder / f"part-{number + 1:04d}.gz"
-            waiting.append(pool.submit(_write, path, bytes(content), tuple(pieces)))
+            waiting.append(pool.submit(pack_part, path, bytes(content), tuple(pieces)))
             if len(waiting) > _WORKERS:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
 
 
-def _write(path: Path, content: bytes, pieces: tuple[Piece, ...]) -> Part:
+def pack_part(path: Path, content: bytes, pieces: tuple[Piece, ...]) -> Part:
+    """Write a part that holds `content`, the pieces one after the other; return its facts."""
     packer = zlib.compressobj(_LEVEL, wbits=31)  # a gzip header without time or name
     data = packer.compress(content) + packer.flush()
     path.write_bytes(data)

@@ -106,7 +106,7 @@ def activate(context: typer.Context, tree: Annotated[str, typer.Argument(metavar
     console = console_of(context)
     mount = Mount.of_stage(console.stage)
     there = [one["tree"] for one in mount.order("list")["trees"]]
-    _show_mount(console, mount.order("activate", _one_of(tree, there, "on the mount")))
+    _show_mount(console, mount.order("activate", tree=_one_of(tree, there, "on the mount")))
 
 
 @app.command()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _PATIENT = Config(connect_timeout=5, read_timeout=930, retries={"total_max_attempts": 1})
 _STANDSTILLS = 5
 _PAUSE = 5.0
+# Another run on the mount, perhaps of a deploy that was killed, ends within Lambda's longest time.
+_WAITS = 180
 
 
 def point_at(stage: str) -> None:
@@ -46,37 +48,44 @@ class Mount:
         point_at(stage)
         return cls(boto3.client("lambda", config=_PATIENT), f"radgate-{stage}-efs_sync")
 
-    def order(self, action: str, tree: str | None = None) -> dict[str, Any]:
+    def order(self, action: str, **event: str | bool) -> dict[str, Any]:
         """Give one order. Raises CliError when it is refused or the function fails."""
-        answer = self._call(action, tree)
+        answer = self._call({"action": action, **event})
         if answer.get("state") == "done":
             return answer
         raise CliError(f"the function refuses: {answer.get('detail', 'it is not done')}")
 
     def sync(self, tree: str, tell: Callable[[str], None]) -> dict[str, Any]:
-        """Have a tree unpacked and activated, in as many calls as it takes.
+        """Have a tree unpacked and activated. Raises CliError as `work` does."""
+        return self.work({"action": "sync", "tree": tree}, tell)
 
-        Raises CliError when it is refused, or when five calls in a row get no further.
+    def work(self, event: dict[str, str | bool], tell: Callable[[str], None]) -> dict[str, Any]:
+        """Give one order again and again, as many calls as it takes; return the last answer.
+
+        Raises CliError when it is refused, when five calls in a row get no further, or when
+        another run keeps the mount for a quarter of an hour.
         """
         before, standstills = None, 0
         while True:
-            answer = self._call("sync", tree)
+            answer = self._call(event)
             if answer.get("state") == "done":
                 return answer
             if answer.get("state") != "working":
                 raise CliError(f"the function refuses: {answer.get('detail', 'without a word')}")
             now = (answer.get("stage"), answer.get("done"))
             standstills = standstills + 1 if now == before else 0
-            if standstills == _STANDSTILLS:
+            if standstills == (_WAITS if now[0] == "wait" else _STANDSTILLS):
                 why = answer.get("detail", f"its time is too short for the stage {now[0]}")
                 raise CliError(f"the function gets no further: {why}")
             if now == before:
                 self._pause(_PAUSE)
+            elif now[0] == "wait":
+                tell(f"waiting: {answer.get('detail')}")
+            else:
+                tell(f"{now[0]}: {answer.get('done', '-')} of {answer.get('total', '-')}")
             before = now
-            tell(f"{now[0]}: {answer.get('done', '-')} of {answer.get('total', '-')}")
 
-    def _call(self, action: str, tree: str | None) -> dict[str, Any]:
-        event = {"action": action} | ({"tree": tree} if tree else {})
+    def _call(self, event: dict[str, str | bool]) -> dict[str, Any]:
         reply = self._client.invoke(FunctionName=self._function, Payload=json.dumps(event).encode())
         payload = _parsed(reply["Payload"].read())
         if dict(reply).get("FunctionError") or not isinstance(payload, dict):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.errors import ModelUnavailable, NotFound
 from chalicelib.inference.packs import (
     ACTIVE,
-    active_pack,
     activate,
+    active_pack,
     load_manifest,
     previous_pack,
     rollback,

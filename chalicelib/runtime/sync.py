@@ -103,20 +103,24 @@ class Sync:
         """
         try:
             order = Order.model_validate(event)
-            if order.action == "list":
-                return self._facts("done")
-            if order.action == "list_models":
-                return {"state": "done", **self._packs.facts()}
-            with self._trees.alone():
-                if order.action.endswith("_model"):
-                    return self._carry_out_model(order)
-                return self._carry_out(order)
+            match order.action:
+                case "list":
+                    answer = self._facts("done")
+                case "list_models":
+                    answer = {"state": "done", **self._packs.facts()}
+                case "install_model" | "activate_model" | "rollback_model":
+                    with self._trees.alone():
+                        answer = self._carry_out_model(order)
+                case _:
+                    with self._trees.alone():
+                        answer = self._carry_out(order)
         except ValidationError:
             return _refused("the event is no order that this function knows")
         except (TreeRefused, ModelUnavailable, NotFound) as refused:
             return _refused(refused.detail)
         except (StorageUnavailable, MountBusy) as error:
             return {"state": "working", "stage": "wait", "detail": str(error)}
+        return answer
 
     def _carry_out(self, order: Order) -> dict[str, Any]:
         if order.action == "rollback":
