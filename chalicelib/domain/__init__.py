@@ -52,12 +52,14 @@ from chalicelib.domain.jobs import (
     UploadForm,
 )
 from chalicelib.domain.studies import (
+    PACK_DIGITS,
     REPORT_NAME,
     HeatmapLink,
     Link,
     Study,
     StudyPage,
     StudyStatus,
+    document_name,
     heatmap_name,
 )
 
@@ -67,6 +69,7 @@ __all__ = [
     "MAX_ATTEMPTS",
     "MAX_UPLOAD_BYTES",
     "NO_FINDING",
+    "PACK_DIGITS",
     "REPORT_NAME",
     "TELL_FOR",
     "UPLOAD_LIFE",
@@ -113,6 +116,7 @@ __all__ = [
     "UploadId",
     "Usage",
     "Value",
+    "document_name",
     "heatmap_name",
     "is_expired",
     "leading_label",

@@ -37,7 +37,7 @@ class StudyStore(Protocol):
 
 
 class DocumentStore(Protocol):
-    """Keeps a study's documents, each under its client's own prefix, each by its name.
+    """Keeps a study's documents, each under its client's own prefix, by its `document_name`.
 
     Every method raises NotFound for an id or a name that cannot have been given out.
     """

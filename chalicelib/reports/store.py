@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from chalicelib.domain import REPORT_NAME, ClientId, Link, StudyId
+from chalicelib.domain import PACK_DIGITS, ClientId, Link, StudyId
 from chalicelib.errors import NotFound, StorageUnavailable
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ MEDIA_TYPES = {"pdf": "application/pdf", "png": "image/png"}
 _log = logging.getLogger(__name__)
 _client_id = TypeAdapter[str](ClientId)
 _study_id = TypeAdapter[str](StudyId)
-_name = TypeAdapter[str](
-    Annotated[str, StringConstraints(pattern=r"^(report\.pdf|heatmap-[a-z0-9-]{1,80}\.png)$")]
-)
+# As `document_name` makes them: which pack's, then what it is.
+_PATTERN = rf"^[0-9a-f]{{{PACK_DIGITS}}}/(report\.pdf|heatmap-[a-z0-9-]{{1,80}}\.png)$"
+_name = TypeAdapter[str](Annotated[str, StringConstraints(pattern=_PATTERN)])
 
 
 def object_name(client_id: str, study_id: str, name: str) -> str:
@@ -39,15 +39,18 @@ def object_name(client_id: str, study_id: str, name: str) -> str:
     would otherwise name an object of another client.
     """
     try:
-        client, study = _client_id.validate_python(client_id), _study_id.validate_python(study_id)
-        return f"clients/{client}/studies/{study}/{_name.validate_python(name)}"
+        return f"{prefix_of(client_id, study_id)}{_name.validate_python(name)}"
     except ValidationError:
         raise NotFound("There is no such report.") from None
 
 
 def prefix_of(client_id: str, study_id: str) -> str:
     """Return what the names of all objects of a study begin with. Raises NotFound as above."""
-    return object_name(client_id, study_id, REPORT_NAME).removesuffix(REPORT_NAME)
+    try:
+        client, study = _client_id.validate_python(client_id), _study_id.validate_python(study_id)
+    except ValidationError:
+        raise NotFound("There is no such report.") from None
+    return f"clients/{client}/studies/{study}/"
 
 
 def media_type(name: str) -> str:
@@ -79,7 +82,7 @@ class S3DocumentStore:
                 Key=key,
                 Body=body,
                 ContentType=media_type(name),
-                ContentDisposition=f'inline; filename="{study_id}-{name}"',
+                ContentDisposition=f'inline; filename="{study_id}-{name.rpartition("/")[2]}"',
                 # A browser's cache would outlive the link and the erasure.
                 CacheControl="private, no-store",
             )
@@ -118,7 +121,7 @@ class S3DocumentStore:
         """
         prefix = prefix_of(client_id, study_id)
         with _translated("delete all"):
-            # One page of at most 1,000 is enough: a study has a report and a heatmap per label.
+            # One page of at most 1,000 is enough: a report and a map per label, of a pack or two.
             s3 = self._s3(client_id)
             listed = s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
             for document in listed.get("Contents", []):

@@ -57,7 +57,12 @@ class Endings:
         for name, body in files.items():
             self.documents.put(client.id, study.id, name, body)
         deliveries = deliveries_for(client, study, self.clock())
-        self._end(job, study, deliveries, stored=self.jobs.finish(job, study, deliveries))
+        stored = self.jobs.finish(job, study, deliveries)
+        ended = self._end(job, study, deliveries, stored=stored)
+        if ended is not None and ended.study.model != study.model:
+            # What stands is not this pack's answer: these documents are nobody's.
+            for name in files:
+                self.documents.delete(client.id, study.id, name)
 
     def fail(self, job: Job, error: RadgateError | None) -> None:
         """End a study with `error`, None for a defect, and give its unit back; as `succeed`."""
@@ -101,10 +106,10 @@ class Endings:
 
     def _end(
         self, job: Job, study: Study, deliveries: tuple[Delivery, ...], *, stored: bool
-    ) -> None:
+    ) -> Ended | None:
+        """Do what follows from an end; return the other one when another was faster."""
         if not stored:
-            self.clear_up(job.client_id, job.study_id)
-            return
+            return self.clear_up(job.client_id, job.study_id)
         self._tell(job, study)
         for delivery in deliveries:
             with suppress(StorageUnavailable):  # the sweeper finds what is due
@@ -112,6 +117,7 @@ class Endings:
         # A study that failed through our fault keeps its bytes: it may be queued anew from them.
         if not is_ours(study):
             self.sources.delete(job.object_name)
+        return None
 
     def _tell(self, job: Job, study: Study) -> None:
         code = str(study.error["code"]) if study.error else ""

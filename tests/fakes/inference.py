@@ -39,6 +39,11 @@ FACTS = ModelFacts(
     ),
 )
 
+# A newer version of the same pack.
+NEWER_FACTS = FACTS.model_copy(
+    update={"ref": ModelRef(name="newernet", version="2", sha256="1" * 64)}
+)
+
 
 class FakeDecoder(Decoder):
     """Takes any bytes for a black square of 4 x 4, except those that begin with `broken`."""
@@ -66,6 +71,7 @@ class FakeClassifier(Classifier):
     """Answers one finding; `working=False` makes it a pack that failed its checks.
 
     `loading`: seconds that it still takes to load; each `warm` takes its timeout off.
+    `pack`: which one answers.
     """
 
     probability: float = 0.9
@@ -73,6 +79,7 @@ class FakeClassifier(Classifier):
     predictions: int = 0
     passes: int = 0
     loading: float = 0.0
+    pack: ModelFacts = FACTS
 
     def predict(self, radiograph: Radiograph) -> Prediction:
         [prediction] = self.predict_many((radiograph,))
@@ -100,14 +107,14 @@ class FakeClassifier(Classifier):
         box = (0.0, 0.0, float(radiograph.info.width), float(radiograph.info.height))
         heatmap = Heatmap("Cardiomegaly", width=2, height=2, values=bytes([0, 9, 99, 255]), box=box)
         heatmaps = (heatmap,) if finding.positive else ()
-        return Prediction(facts=FACTS, findings=(finding,), heatmaps=heatmaps)
+        return Prediction(facts=self.pack, findings=(finding,), heatmaps=heatmaps)
 
     def facts(self) -> ModelFacts:
         self.prove()
-        return FACTS
+        return self.pack
 
     def installed(self) -> tuple[ModelFacts, ...]:
-        return (FACTS,)
+        return (self.pack,)
 
     def prove(self) -> None:
         if not self.working:

@@ -19,7 +19,15 @@ from moto import mock_aws
 from chalicelib.delivery.outbox import SqsOutbox
 from chalicelib.delivery.queue import SqsJobQueue
 from chalicelib.delivery.sources import S3SourceStore
-from chalicelib.domain import LEASE, MAX_ATTEMPTS, Message, Notice, StudyStatus
+from chalicelib.domain import (
+    LEASE,
+    MAX_ATTEMPTS,
+    PACK_DIGITS,
+    REPORT_NAME,
+    Message,
+    Notice,
+    StudyStatus,
+)
 from chalicelib.problems import defect_problem, problem_of
 from chalicelib.reports.store import S3DocumentStore
 from chalicelib.services.ending import Endings
@@ -39,7 +47,7 @@ from chalicelib.tenants.ledger import DynamoLedger
 from chalicelib.tenants.retention import DynamoRetentionStore
 from chalicelib.tenants.studies import DynamoStudyStore
 from tests.fakes.clock import FixedClock
-from tests.fakes.inference import FakeClassifier, FakeDecoder, FakeGate
+from tests.fakes.inference import NEWER_FACTS, FakeClassifier, FakeDecoder, FakeGate
 from tests.fakes.operations import FakeMonitor
 from tests.fakes.reports import PlainReportWriter
 from tests.fakes.values import a_caller, a_client
@@ -285,6 +293,28 @@ def test_a_worker_may_die_anywhere(image: str, recover: Callable[[World, Message
             assert world.left_jobs() == 0, where
             if not died:
                 assert calls >= 4, "the worker writes more often than that"
+                return
+
+
+def test_a_worker_may_die_anywhere_while_another_pack_is_made_active() -> None:
+    for calls in count():
+        with mock_aws():
+            world = World()
+            message = world.enqueue(IMAGES["good"])
+            died = killed(world, lambda: world.worker.work([message]), calls)  # noqa: B023
+            world.classifier.pack = NEWER_FACTS
+            redelivered(world, message)
+            study = world.studies.get(message.client_id, message.study_id)
+            assert study.model is not None
+            where = f"after {calls} writes"
+            folder = f"clients/acme/studies/{study.id}/{study.model.sha256[:PACK_DIGITS]}/"
+            names = [name.removeprefix(folder) for name in world.objects(folder)]
+            assert names == ["heatmap-cardiomegaly.png", REPORT_NAME], where
+            report = world.s3.get_object(Bucket=BUCKET, Key=f"{folder}{REPORT_NAME}")
+            assert report["Body"].read().endswith(study.model.name.encode()), where
+            world.erasure.erase(message.client_id, message.study_id)
+            assert world.objects("clients/") == [], where
+            if not died:
                 return
 
 

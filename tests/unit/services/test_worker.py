@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,10 +15,11 @@ from chalicelib.services.ending import Endings
 from chalicelib.services.erasure import ErasureService
 from chalicelib.services.intake import IntakeService
 from chalicelib.services.reading import Reader
+from chalicelib.services.studies import StudyService
 from chalicelib.services.worker import AT_ONCE, RETRY, WorkerService
 from tests.fakes.clock import FixedClock
 from tests.fakes.deliveries import FakeOutbox
-from tests.fakes.inference import FakeClassifier, FakeDecoder, FakeGate
+from tests.fakes.inference import NEWER_FACTS, FakeClassifier, FakeDecoder, FakeGate
 from tests.fakes.intake import FakeErasure, FakeIntake, InMemorySourceStore
 from tests.fakes.jobs import FakeJobQueue, FakeJobStore
 from tests.fakes.operations import FakeMonitor
@@ -342,6 +343,31 @@ def test_who_lost_the_lease_stores_nothing(bench: Bench) -> None:
     assert bench.all()[0].status is StudyStatus.RUNNING
     assert bench.told() == []
     assert len(bench.sources.objects) == 1  # the other one needs them
+
+
+def test_all_of_a_study_is_of_one_pack_whatever_a_slower_worker_stores(bench: Bench) -> None:
+    class Slow(PlainReportWriter):
+        """Waits until another worker, with the newer pack, has done the whole study."""
+
+        def write(self, *args: Any, **named: Any) -> bytes:
+            bench.clock.advance(LEASE.total_seconds())
+            bench.classifier.pack = NEWER_FACTS
+            bench.reader = replace(bench.reader, writer=PlainReportWriter())
+            assert bench.work() == (None,)
+            return super().write(*args, **named)
+
+    bench.enqueue(IMAGE)
+    bench.reader = replace(bench.reader, writer=Slow())
+    assert bench.work() == (None,)
+    [study] = bench.all()
+    assert study.model == NEWER_FACTS.ref
+    shown = StudyService(bench.studies, bench.documents).get("acme", study.id)
+    assert shown.report is not None
+    report = bench.documents.fetch(shown.report.url)
+    assert report is not None
+    assert b"newernet" in report
+    assert [bench.documents.fetch(one.url) is not None for one in shown.heatmaps] == [True]
+    assert len(bench.documents) == 2  # the slower one has taken its own away
 
 
 def test_of_a_study_erased_under_the_worker_nothing_stays(bench: Bench) -> None:
