@@ -92,6 +92,12 @@ class JobStore(Protocol):
     def fail(self, job: Job, study: Study, deliveries: Sequence[Delivery] = ()) -> bool:
         """Store a failure, give the metered unit back and drop the job; otherwise as `finish`."""
 
+    def renew(self, job: Job) -> Job | None:
+        """Begin the time of a lease anew. None when it is another's by now, or the study erased.
+
+        Nobody else can have it while its time is over, unless they have begun the study.
+        """
+
     def release(self, job: Job) -> None:
         """Give the lease up before its time, so that the next attempt need not wait for it."""
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from chalicelib.domain import MAX_ATTEMPTS, Study, StudyStatus
+from chalicelib.domain import LEASE, MAX_ATTEMPTS, Study, StudyStatus
 from chalicelib.errors import (
     ClientSuspended,
     NotFound,
     RequestRefused,
     ServiceUnavailable,
+    StorageUnavailable,
 )
 from chalicelib.services.ending import is_ours
 from chalicelib.services.reading import pass_gate, succeeded, written
 from chalicelib.services.timing import Stopwatch
+from chalicelib.services.wave import Batch, Opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from chalicelib.domain import Client, Job, Message, Prediction, Quality, Radiograph
+    from chalicelib.domain import Job, Message, Prediction
     from chalicelib.ports import (
         Clock,
         Directory,
@@ -37,29 +39,9 @@ MAX_PIXEL_BYTES = 150_000_000
 # The first failure is tried again after so long, each further one after four times as long.
 RETRY = timedelta(seconds=15)
 AT_ONCE = timedelta()
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """A study that this worker has begun, whose image is one that we answer."""
-
-    number: int
-    job: Job
-    client: Client
-    radiograph: Radiograph
-    quality: Quality
-
-
-@dataclass
-class _Batch:
-    """What becomes of each message; `wave`: the opened studies that wait for the forward pass."""
-
-    again: list[timedelta | None]
-    wave: list[_Opened] = field(default_factory=list)
-
-    def held(self) -> int:
-        """Return the bytes of pixels in the wave."""
-        return sum(len(one.radiograph.pixels) for one in self.wave)
+# A lease with less than this left is renewed between two steps. A step is one image's fetching and
+# decoding, one forward pass, or one report: seconds each, so no lease ends in the middle of one.
+RENEWED_BEFORE = LEASE / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +68,7 @@ class WorkerService:
 
         None: the message has done its work. Whatever one image does, the others are unharmed.
         """
-        batch, watch = _Batch([None] * len(messages)), self.stopwatch()
+        batch, watch = Batch([None] * len(messages)), self.stopwatch()
         for number, message in enumerate(messages):
             try:
                 job = self.jobs.begin(message.client_id, message.study_id)
@@ -108,13 +90,14 @@ class WorkerService:
         ended = self.endings.clear_up(message.client_id, message.study_id)
         return AT_ONCE if ended is not None and is_ours(ended.study) else None
 
-    def _take(self, batch: _Batch, number: int, job: Job, watch: Stopwatch) -> None:
+    def _take(self, batch: Batch, number: int, job: Job, watch: Stopwatch) -> None:
         if job.attempt == 1:
             waited = (self.clock() - job.created_at).total_seconds()
             self.monitor.measure("QueueAge", waited, "Seconds")
         else:
             # It may be what took the process with it. Nobody else's study is in hand meanwhile.
             self._answer(batch, watch)
+        batch.wave = [kept for one in batch.wave if (kept := self._kept(one))]
         try:
             if job.attempt > MAX_ATTEMPTS:  # each attempt took the process with it
                 batch.again[number] = AT_ONCE
@@ -132,7 +115,7 @@ class WorkerService:
         if job.attempt > 1:
             self._answer(batch, watch)
 
-    def _open(self, number: int, job: Job, watch: Stopwatch) -> _Opened | None:
+    def _open(self, number: int, job: Job, watch: Stopwatch) -> Opened | None:
         """Fetch, decode and judge an image. None when that has ended the study."""
         client = self.directory.client(job.client_id)
         if client is None or client.deleting_at is not None or client.status == "suspended":
@@ -150,7 +133,18 @@ class WorkerService:
         except RequestRefused as refused:
             self.endings.fail(job, refused)
             return None
-        return _Opened(number, job, client, radiograph, quality)
+        return Opened(number, job, client, radiograph, quality)
+
+    def _kept(self, opened: Opened) -> Opened | None:
+        """Return a study in hand with a lease that lasts; None when it is another's by now."""
+        ends = opened.job.leased_until
+        if ends is not None and ends - self.clock() > RENEWED_BEFORE:
+            return opened
+        try:
+            job = self.jobs.renew(opened.job)
+        except StorageUnavailable:
+            return opened  # its end is conditional: should another be faster, nothing is stored
+        return None if job is None else replace(opened, job=job)
 
     def _fetch(self, job: Job) -> bytes:
         try:
@@ -158,7 +152,7 @@ class WorkerService:
         except NotFound as error:
             raise LostImageError from error
 
-    def _answer(self, batch: _Batch, watch: Stopwatch) -> None:
+    def _answer(self, batch: Batch, watch: Stopwatch) -> None:
         """Answer the wave in one forward pass and end its studies, each on its own."""
         wave, batch.wave = batch.wave, []
         for opened, prediction in zip(wave, self._predict(wave, watch), strict=True):
@@ -166,11 +160,13 @@ class WorkerService:
                 batch.again[opened.number] = self._failed(opened.job, prediction)
                 continue
             try:
-                self._end(opened, prediction, watch)
+                kept = self._kept(opened)
+                if kept is not None:
+                    self._end(kept, prediction, watch)
             except Exception as error:  # noqa: BLE001 - it is reported, and others go on
                 batch.again[opened.number] = self._failed(opened.job, error)
 
-    def _predict(self, wave: list[_Opened], watch: Stopwatch) -> list[Prediction | Exception]:
+    def _predict(self, wave: list[Opened], watch: Stopwatch) -> list[Prediction | Exception]:
         if not wave:
             return []
         with watch.lap("predict"):
@@ -181,7 +177,7 @@ class WorkerService:
                     return [error]
             return [answer for one in wave for answer in self._predict([one], Stopwatch())]
 
-    def _end(self, opened: _Opened, prediction: Prediction, watch: Stopwatch) -> None:
+    def _end(self, opened: Opened, prediction: Prediction, watch: Stopwatch) -> None:
         job = opened.job
         begun = Study(
             id=job.study_id,

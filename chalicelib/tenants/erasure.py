@@ -113,7 +113,10 @@ class DynamoErasure:
         if before is None:
             condition = "attribute_not_exists(pk)"
         elif before.lease is not None:
-            condition, values = "lease = :lease", {":lease": before.lease}
+            # A worker that renews its lease meanwhile has longer: `end` must know until when.
+            condition = "lease = :lease AND leased_until = :until"
+            until = records.moment(before.leased_until) if before.leased_until else ""
+            values = {":lease": before.lease, ":until": until}
         write: TransactWriteItemTypeDef = {
             "Put": {
                 "TableName": self._table.name,

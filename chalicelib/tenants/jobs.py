@@ -86,6 +86,16 @@ class DynamoJobStore:
         """Store a failure, give the metered unit back and drop the job; otherwise as `finish`."""
         return self._end(job, study, deliveries, self._give_back(job))
 
+    def renew(self, job: Job) -> Job | None:
+        """Begin the time of a lease anew; None when it is another's by now, or the study erased.
+
+        Raises StorageUnavailable.
+        """
+        until = self._clock() + LEASE
+        if not self._update(job, "SET leased_until = :until", {":until": records.moment(until)}):
+            return None
+        return job.model_copy(update={"leased_until": until})
+
     def release(self, job: Job) -> None:
         """Give the lease up before its time, so that the next attempt need not wait for it.
 
@@ -234,7 +244,8 @@ class DynamoJobStore:
             }
         }
 
-    def _update(self, job: Job, expression: str, values: Item) -> None:
+    def _update(self, job: Job, expression: str, values: Item) -> bool:
+        """Change a record that nobody has moved on since; tell whether that was so."""
         condition, unmoved = _unmoved(job)
         with translated():
             try:
@@ -247,6 +258,8 @@ class DynamoJobStore:
             except ClientError as error:
                 if not _refused(error):
                     raise
+                return False
+        return True
 
     def _drop(self, job: Job) -> None:
         condition, values = _unmoved(job)

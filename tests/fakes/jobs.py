@@ -67,6 +67,14 @@ class FakeJobStore(JobStore):
             self._ledger.give_back(job.client_id, job.metered_period)
         return ended
 
+    def renew(self, job: Job) -> Job | None:
+        with self._lock:
+            if not self._is_unmoved(job):
+                return None
+            renewed = job.model_copy(update={"leased_until": self._clock() + LEASE})
+            self.jobs[job.study_id] = renewed
+            return renewed
+
     def release(self, job: Job) -> None:
         with self._lock:
             if self._is_unmoved(job):

@@ -177,6 +177,34 @@ def test_a_lease_runs_out_and_the_next_worker_has_another_word(queue: Queue) -> 
     assert queue.jobs.finish(second, queue.result(second))
 
 
+def test_a_renewed_lease_begins_anew(queue: Queue) -> None:
+    first = queue.begin(queue.enqueue())
+    queue.clock.advance(LEASE.total_seconds() - 1)
+    renewed = queue.jobs.renew(first)
+    assert renewed is not None
+    assert renewed.leased_until == queue.clock() + LEASE
+    assert (renewed.lease, renewed.attempt) == (first.lease, first.attempt)
+    queue.clock.advance(LEASE.total_seconds() - 1)
+    assert queue.jobs.begin("acme", first.study_id) is None
+    assert list(queue.jobs.stuck(EVER)) == []
+    assert queue.jobs.finish(renewed, queue.result(renewed))
+    assert queue.jobs.renew(renewed) is None
+
+
+def test_who_lost_a_lease_cannot_renew_it(queue: Queue) -> None:
+    first = queue.begin(queue.enqueue())
+    queue.clock.advance(LEASE.total_seconds())
+    second = queue.begin(first)
+    assert queue.jobs.renew(first) is None
+    assert queue.jobs.finish(second, queue.result(second))
+
+
+def test_the_lease_of_an_erased_study_is_not_renewed(queue: Queue) -> None:
+    leased = queue.begin(queue.enqueue())
+    queue.erase(queue.study(leased))
+    assert queue.jobs.renew(leased) is None
+
+
 def test_a_released_study_is_free_at_once(queue: Queue) -> None:
     first = queue.begin(queue.enqueue())
     queue.jobs.release(first)

@@ -28,7 +28,7 @@ from tests.fakes.tenants import FakeDirectory, FakeLedger, FakeStudyStore
 from tests.fakes.values import NOON, a_caller, a_client, a_key
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from datetime import timedelta
 
     from chalicelib.domain import Client, Delivery, Job, Prediction, Radiograph, Study
@@ -327,6 +327,67 @@ def test_another_worker_s_study_is_left_to_it(bench: Bench) -> None:
     assert bench.jobs.begin(message.client_id, message.study_id)
     assert bench.work() == (None,)
     assert bench.classifier.passes == 0
+
+
+class SlowDecoder(FakeDecoder):
+    """Takes a minute of the clock for each image, and lets somebody else have a go before that."""
+
+    def __init__(self, clock: FixedClock, meanwhile: Callable[[], None]) -> None:
+        self._clock = clock
+        self._meanwhile = meanwhile
+
+    def decode(self, body: bytes) -> Radiograph:
+        self._clock.advance(60)
+        self._meanwhile()
+        return super().decode(body)
+
+
+def test_a_batch_that_takes_longer_than_a_lease_keeps_its_studies(bench: Bench) -> None:
+    taken: list[Job] = []
+
+    def rival() -> None:
+        begun = [job.study_id for job in bench.jobs.jobs.values() if job.attempt]
+        taken.extend(job for one in begun if (job := bench.jobs.begin("acme", one)))
+
+    bench.enqueue(*(IMAGE + bytes([n]) for n in range(10)))
+    bench.reader = replace(bench.reader, decoder=SlowDecoder(bench.clock, rival))
+    assert bench.work() == (None,) * 10
+    assert bench.clock() - NOON > 3 * LEASE
+    assert taken == []
+    assert {study.status for study in bench.all()} == {StudyStatus.SUCCEEDED}
+    assert (bench.classifier.passes, bench.classifier.predictions) == (1, 10)
+
+
+def test_what_another_has_taken_meanwhile_is_not_even_answered(bench: Bench) -> None:
+    def rival() -> None:
+        if bench.clock() - NOON > LEASE:  # the batch has hung, past every renewal
+            bench.jobs.begin("acme", bench.queue.sent[0][0].study_id)
+
+    def hang() -> None:
+        bench.clock.advance(LEASE.total_seconds())
+        rival()
+
+    bench.enqueue(IMAGE, IMAGE + b"2")
+    bench.reader = replace(bench.reader, decoder=SlowDecoder(bench.clock, hang))
+    assert bench.work() == (None, None)
+    first, second = bench.all()
+    assert (first.status, second.status) == (StudyStatus.RUNNING, StudyStatus.SUCCEEDED)
+    assert bench.classifier.predictions == 1
+
+
+def test_a_renewal_that_fails_harms_nothing(bench: Bench) -> None:
+    class Deaf(FakeJobStore):
+        def renew(self, job: Job) -> Job | None:
+            raise StorageUnavailable("The table does not answer.")
+
+    bench.enqueue(IMAGE, IMAGE + b"2")
+    jobs = Deaf(bench.studies, bench.ledger, bench.clock)
+    jobs.jobs = bench.jobs.jobs
+    bench.reader = replace(bench.reader, decoder=SlowDecoder(bench.clock, lambda: None))
+    endings = replace(bench.worker.endings, jobs=jobs)
+    bench.worker = replace(bench.worker, jobs=jobs, endings=endings)
+    assert bench.work() == (None, None)
+    assert {study.status for study in bench.all()} == {StudyStatus.SUCCEEDED}
 
 
 def test_who_lost_the_lease_stores_nothing(bench: Bench) -> None:
