@@ -86,9 +86,18 @@ def _completing(target: Target, record: Deployment) -> Iterator[Change]:
         api["id"] == record.rest_api_id for api in gateway.get_rest_apis(limit=500)["items"]
     ):
         return
+    if "api_handler" in known:
+        yield from _warmth(target, record)
     patches = api_patches(gateway, record.rest_api_id, target.stage, settings, foundation)
     for patch in (*patches[0], *patches[1]):
         yield Change("settings", "modify", f"{patch.get('path')} to {patch.get('value')}")
+
+
+def _warmth(target: Target, record: Deployment) -> Iterator[Change]:
+    for what in target.entrance(record).differences():
+        yield Change("warmth", "modify", what)
+    for what in target.schedule().differences():
+        yield Change("warmth", "modify", what)
 
 
 def _first(stage: str, settings: StageSettings) -> Iterator[Change]:

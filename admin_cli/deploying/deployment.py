@@ -26,8 +26,11 @@ from admin_cli.deploying.chalice_runner import (
 )
 from admin_cli.deploying.deployment_record import Deployment, read_deployment, write_deployment
 from admin_cli.deploying.gateway_responses import apply_refusals
+from admin_cli.deploying.keeping_warm import Schedule
 from admin_cli.deploying.log_groups import keep_logs
 from admin_cli.deploying.mounting import mount
+from admin_cli.deploying.provisioning import Entrance
+from admin_cli.deploying.stage_config import function_name
 from admin_cli.deploying.stage_settings import stage_settings
 from admin_cli.deploying.staging import MOUNT, stage_project
 from admin_cli.deploying.wiring import connect, wires
@@ -60,7 +63,7 @@ def deploy(
         made = replace(record, api_url=target.api_url(record.rest_api_id))
     else:
         made = _deploy_code(target, tell, record, digest)
-    _complete(target, made, tell)
+    made = _complete(target, made, tell)
     return made if made == record else write_deployment(foundation.TableName, made)
 
 
@@ -93,6 +96,28 @@ class Target:
         # Locally a plain folder stands for EFS.
         model_dir = str(self.home / "models") if self.stage == "local" else MOUNT
         return stage_project(self.stage, self.foundation, self.build, model_dir)
+
+    def entrance(self, made: Deployment) -> Entrance:
+        """The API's function and the way to it."""
+        return Entrance(
+            boto3.client("lambda"),
+            gateway_client(),
+            function_name(self.stage, "api_handler"),
+            made.rest_api_id,
+            made.api_stage,
+            self.settings.provisioned_concurrency,
+        )
+
+    def schedule(self) -> Schedule:
+        """The warm-up of the API's function."""
+        return Schedule(
+            boto3.client("events"),
+            boto3.client("lambda"),
+            self.stage,
+            function_name(self.stage, "api_handler"),
+            self.settings.warm_every_minutes,
+            alias=self.settings.provisioned_concurrency > 0,
+        )
 
     def api_url(self, rest_api_id: str) -> str:
         """Where clients find the API, without a slash at the end."""
@@ -149,8 +174,8 @@ def _deploy_code(target: Target, tell: Tell, record: Deployment | None, digest: 
     )
 
 
-def _complete(target: Target, made: Deployment, tell: Tell) -> None:
-    """Do what Chalice does not do, wherever it is not done."""
+def _complete(target: Target, made: Deployment, tell: Tell) -> Deployment:
+    """Do what Chalice does not do, wherever it is not done; return what is deployed then."""
     functions = functions_of(made.chalice)
     settings, foundation = target.settings, target.foundation
     keep_logs(boto3.client("logs"), functions.values(), settings.log_days, foundation.KeyArn, tell)
@@ -162,3 +187,7 @@ def _complete(target: Target, made: Deployment, tell: Tell) -> None:
     paced = gateway_client(paced=target.stage != "local")
     plans = Gateway(paced, target.stage, made.rest_api_id, made.api_stage).usage_plans()
     cover_plans(paced, plans, made, tell)
+    entrance = target.entrance(made)
+    redeployed = entrance.apply(tell)
+    target.schedule().apply(tell)
+    return made if redeployed is None else replace(made, gateway_deployment=redeployed)

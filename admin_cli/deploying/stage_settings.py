@@ -70,6 +70,8 @@ class StageSettings(_Table):
     compress_from: int = Field(default=1024, ge=0, le=10_485_760)
     xray: bool = False
     workers: Workers = Workers()
+    provisioned_concurrency: int = Field(default=0, ge=0, le=1000)
+    warm_every_minutes: int = Field(default=0, ge=0, le=60)
 
     @model_validator(mode="after")
     def _agree(self) -> Self:

@@ -46,6 +46,8 @@ def remove_functions(target: Target, tell: Callable[[str], None]) -> None:
     recorded = record.chalice if record else None
     by_name = {name: function_name(stage, name) for name in _configured(stage)}
     functions = {**by_name, **functions_of(recorded)}
+    if target.schedule().remove():
+        tell("removing the warm-up")
     tell("removing event sources")
     for function in functions.values():
         # One by one, because a function that is gone has no list of them.

@@ -1,0 +1,130 @@
+"""The schedule that keeps a process of the API's function awake, with its model loaded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from admin_cli.deploying.provisioning import ALIAS
+from chalicelib.services.warming import WARM_UP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from mypy_boto3_lambda import LambdaClient
+
+_GONE = {"ResourceNotFoundException"}
+_SID = "warm-up"
+_TARGET = "api"
+
+
+def rule_name(stage: str) -> str:
+    """Return what EventBridge calls the schedule of a stage."""
+    return f"radgate-{stage}-warm"
+
+
+def rate(minutes: int) -> str:
+    """Return a schedule as EventBridge writes it: of one minute, or of several minutes."""
+    return f"rate({minutes} minute{'s' if minutes > 1 else ''})"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The warm-up of a stage. `minutes`: between two of them, 0 for none.
+
+    `alias`: whether the API leads to the function's alias, so that this is what is to be warm.
+    """
+
+    events: Any
+    functions: LambdaClient
+    stage: str
+    function: str
+    minutes: int
+    alias: bool
+
+    def apply(self, tell: Callable[[str], None]) -> None:
+        """Make the schedule as it is wanted, or remove it. Raises botocore's errors."""
+        if self.minutes:
+            if any(self.differences()):
+                tell(f"warm-up of function {self.function} every {self.minutes} min")
+                self._make()
+        elif self.remove():
+            tell(f"no warm-up of function {self.function} any more")
+
+    def differences(self) -> Iterator[str]:
+        """Tell what `apply` would do, in words."""
+        found = self._found()
+        if not self.minutes:
+            if found is not None:
+                yield f"no warm-up of function {self.function}"
+            return
+        there = found is not None and found.get("ScheduleExpression") == rate(self.minutes)
+        if not there or self._targets() != {_TARGET: (self._arn(), json.dumps(WARM_UP))}:
+            yield f"warm-up of function {self.function} every {self.minutes} min"
+
+    def remove(self) -> bool:
+        """Remove the schedule; False when there was none. Raises botocore's errors."""
+        if self._found() is None:
+            return False
+        name = rule_name(self.stage)
+        if targets := list(self._targets()):
+            self.events.remove_targets(Rule=name, Ids=targets)
+        for place in ({}, {"Qualifier": ALIAS}):
+            _tolerantly(self.functions.remove_permission, self.function, place)
+        self.events.delete_rule(Name=name)
+        return True
+
+    def _make(self) -> None:
+        name, arn = rule_name(self.stage), self._arn()
+        # Before the rule, whose first call would be refused.
+        rule = self._rule_arn(arn)
+        place = {"Qualifier": ALIAS} if self.alias else {}
+        _tolerantly(self.functions.remove_permission, self.function, place)
+        self.functions.add_permission(
+            FunctionName=self.function,
+            StatementId=_SID,
+            Action="lambda:InvokeFunction",
+            Principal="events.amazonaws.com",
+            SourceArn=rule,
+            **place,  # type: ignore[arg-type]
+        )
+        self.events.put_rule(
+            Name=name,
+            ScheduleExpression=rate(self.minutes),
+            State="ENABLED",
+            Description="Keeps a process with its model loaded.",
+        )
+        self.events.put_targets(
+            Rule=name, Targets=[{"Id": _TARGET, "Arn": arn, "Input": json.dumps(WARM_UP)}]
+        )
+
+    def _arn(self) -> str:
+        facts = self.functions.get_function_configuration(FunctionName=self.function)
+        return facts["FunctionArn"] + (f":{ALIAS}" if self.alias else "")
+
+    def _rule_arn(self, function_arn: str) -> str:
+        _, partition, _, region, account, *_ = function_arn.split(":")
+        return f"arn:{partition}:events:{region}:{account}:rule/{rule_name(self.stage)}"
+
+    def _found(self) -> Mapping[str, Any] | None:
+        try:
+            return dict(self.events.describe_rule(Name=rule_name(self.stage)))
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in _GONE:
+                raise
+            return None
+
+    def _targets(self) -> dict[str, tuple[str, str]]:
+        found = self.events.list_targets_by_rule(Rule=rule_name(self.stage))["Targets"]
+        return {one["Id"]: (one["Arn"], one.get("Input", "")) for one in found}
+
+
+def _tolerantly(remove: Callable[..., object], function: str, place: Mapping[str, str]) -> None:
+    try:
+        remove(FunctionName=function, StatementId=_SID, **place)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _GONE:
+            raise
