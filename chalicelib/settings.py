@@ -82,6 +82,14 @@ class Settings(BaseModel):
         return self.runtime_folder or self.model_dir / ".runtime"
 
 
+def is_provisioned() -> bool:
+    """Tell whether Lambda started this process ahead of requests, as provisioned concurrency.
+
+    Asked while `app` is imported, when there may be no other settings.
+    """
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "provisioned-concurrency"
+
+
 @cache
 def settings() -> Settings:
     """Return the settings of this process. Raises pydantic.ValidationError when one is amiss."""
