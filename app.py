@@ -6,8 +6,9 @@ from chalice.app import Response
 
 from chalicelib import bootstrap
 from chalicelib.domain import Scope
-from chalicelib.http import ANY_TYPE, Api, Call, Health, keyed, open_route
+from chalicelib.http import ANY_TYPE, Api, Call, keyed, open_route
 from chalicelib.inputs import PageQuery, ReportQuery, UploadReference, UploadRequest
+from chalicelib.services.models import Health
 from chalicelib.services.timing import Deadline
 
 app = Api(app_name="radgate")
@@ -21,9 +22,9 @@ SWEEP_SECONDS = 50.0
 def analyse_xray(call: Call) -> Response:
     """Analyse the posted image now, or queue it when no model can answer in time."""
     body, deadline = call.body(), call.deadline()
-    service = bootstrap.analysis()
+    service, caller = bootstrap.analysis(), call.identified
     return call.study(
-        service.analyse(call.identified, body, call.stopwatch, deadline, request_id=call.id)
+        service.analyse(caller, body, call.stopwatch, deadline, call.id, units=call.units)
     )
 
 
@@ -41,11 +42,10 @@ def open_upload(call: Call) -> Response:
 def queue_study(call: Call) -> Response:
     """Queue an image: the posted bytes, or those of an upload."""
     content, service = call.posted(), bootstrap.intake()
-    word = call.idempotency(content)
+    asked = (call.idempotency(content), call.id, call.units)
     if isinstance(content, UploadReference):
-        upload_id = content.upload_id
-        return call.accepted(service.enqueue_upload(call.identified, upload_id, word, call.id))
-    return call.accepted(service.enqueue(call.identified, content, word, call.id))
+        return call.accepted(service.enqueue_upload(call.identified, content.upload_id, *asked))
+    return call.accepted(service.enqueue(call.identified, content, *asked))
 
 
 @app.route("/studies", methods=["GET"], api_key_required=True)
@@ -108,6 +108,27 @@ def ready(call: Call) -> Response:
     return call.answer(Health(status="ready", model=bootstrap.models().ready()))
 
 
+@app.route("/openapi.json", methods=["GET", "HEAD"])
+@open_route(app)
+def openapi(call: Call) -> Response:
+    """Return the API's description for programs."""
+    return call.page(bootstrap.pages().openapi)
+
+
+@app.route("/docs", methods=["GET", "HEAD"])
+@open_route(app)
+def reference(call: Call) -> Response:
+    """Return the API's description for people."""
+    return call.page(bootstrap.pages().reference)
+
+
+@app.route("/", methods=["GET", "HEAD"])
+@open_route(app)
+def portal(call: Call) -> Response:
+    """Return the client portal."""
+    return call.page(bootstrap.pages().portal)
+
+
 @app.lambda_function(name="worker")
 def worker(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Work on queued studies; SQS sends those again that the answer names."""
@@ -132,3 +153,6 @@ def efs_sync(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: AN
     return bootstrap.runtime_sync(lambda: context.get_remaining_time_in_millis() / 1000).handle(
         event
     )
+
+
+bootstrap.warm_ahead()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -52,6 +53,15 @@ def table(name: str) -> Table:
 def s3() -> S3Client:
     """Return the S3 client; makes no call."""
     return _session().client("s3", config=_S3)
+
+
+def objects_origin(bucket: str) -> str:
+    """Return the scheme and host of every presigned link and form of a bucket; makes no call."""
+    endpoint = urlsplit(s3().meta.endpoint_url)
+    # As botocore addresses a bucket: as a host of its own, but not where the address is of numbers.
+    numbers = re.fullmatch(r"[0-9.]+|\[.*\]", endpoint.netloc.rpartition(":")[0] or endpoint.netloc)
+    host = endpoint.netloc if numbers else f"{bucket}.{endpoint.netloc}"
+    return f"{endpoint.scheme}://{host}"
 
 
 @cache

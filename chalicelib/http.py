@@ -6,28 +6,29 @@ import functools
 import sys
 import traceback
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger
 from chalice.app import Chalice, Response
-from pydantic import BaseModel
 
 from chalicelib import bootstrap, errors, inputs
-from chalicelib.domain import ModelRef, StudyStatus
+from chalicelib.domain import StudyStatus
 from chalicelib.problems import Problem, defect_problem, problem_of
 from chalicelib.services.analysis import GATEWAY_SECONDS
+from chalicelib.services.quota import Units
 from chalicelib.services.timing import Deadline, Stopwatch
+from chalicelib.services.warming import WARM_UP
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from chalice.app import Request
+    from pydantic import BaseModel
 
     from chalicelib.domain import Caller, Idempotency, Scope, Study, Usage
     from chalicelib.inputs import Model
+    from chalicelib.portal.pages import Page
 
-# A Lambda function takes 6 MB a call; base64 leaves 4.5 MB of it for an image.
-MAX_BODY_BYTES = 4_500_000
 # The declared type is a hint, the bytes decide: no route refuses a content type.
 ANY_TYPE = ["*/*"]
 
@@ -35,22 +36,17 @@ Headers = dict[str, str | list[str]]
 logger = Logger(service="radgate")
 
 
-class Health(BaseModel):
-    """The answer of `GET /health` and `GET /ready`."""
-
-    status: Literal["up", "ready"]
-    model: ModelRef | None = None
-
-
 class Api(Chalice):
-    """Chalice, except that a request without an `Accept` header is answered.
+    """Chalice, except that it takes warm-ups, and answers requests without an `Accept` header.
 
     With binary types `*/*` Chalice refuses such requests with 400 on every route, and
     urllib and some SDKs send none.
     """
 
     def __call__(self, event: dict[str, Any], context: object) -> Any:  # noqa: ANN401
-        """Handle one API Gateway event (REST, payload version 1)."""
+        """Handle one API Gateway event (REST, payload version 1), or the schedule's warm-up."""
+        if event == WARM_UP:
+            return bootstrap.warm_up().model_dump()
         headers = event.get("headers") or {}
         if not any(name.lower() == "accept" for name in headers):
             event = {**event, "headers": {**headers, "Accept": "*/*"}}
@@ -86,12 +82,17 @@ class Call:
             raise AssertionError("an open route has no caller")
         return self.caller
 
+    @functools.cached_property
+    def units(self) -> Units:
+        """What the caller has left, counted once for a request; only on keyed routes."""
+        return Units(bootstrap.ledger(), self.identified)
+
     def body(self) -> bytes:
         """Return the raw body, at least one byte. Raises PayloadTooLarge, InvalidRequest."""
         body = self._raw_body()
-        if len(body) > MAX_BODY_BYTES:
+        if len(body) > inputs.MAX_BODY_BYTES:
             raise errors.PayloadTooLarge(
-                f"The body has {len(body):,} bytes, this route takes {MAX_BODY_BYTES:,}. "
+                f"The body has {len(body):,} bytes, this route takes {inputs.MAX_BODY_BYTES:,}. "
                 "POST /uploads gives a link for larger images."
             )
         if not body:
@@ -142,6 +143,13 @@ class Call:
         self.study_id = study.id
         where: Headers = {"Location": f"studies/{study.id}"}
         return self._response(study.model_dump_json(), "application/json", 202, where)
+
+    def page(self, page: Page) -> Response:
+        """Return a page, or 304 to a browser that has it; to HEAD its headers alone."""
+        known = page.etag in self.request.headers.get("if-none-match", "")
+        body = b"" if known or self.request.method == "HEAD" else page.body
+        headers: Headers = {**page.headers, "X-Request-Id": self.id}
+        return Response(body=body, status_code=304 if known else 200, headers=headers)
 
     def nothing(self) -> Response:
         """Return 204."""
@@ -215,14 +223,14 @@ def _answer(
         _log_defect(call)
         response = call.problem(defect_problem())
     if call.caller is not None:
-        response.headers.update(_limits(call.caller))
+        response.headers.update(_limits(call.units))
     return response
 
 
-def _limits(caller: Caller) -> Headers:
+def _limits(units: Units) -> Headers:
     """Return the IETF draft's rate-limit headers for the client's quota of studies."""
     try:
-        usage = bootstrap.ledger().usage(caller.client)
+        usage = units.usage()
     except errors.StorageUnavailable:
         return {}  # the answer itself matters more than how much of the quota is left
     return rate_limit_headers(usage, bootstrap.now().timestamp())

@@ -12,6 +12,7 @@ from chalicelib.bootstrap.requests import (
     identity,
     intake,
     models,
+    pages,
     studies,
 )
 from chalicelib.bootstrap.stores import (
@@ -24,6 +25,7 @@ from chalicelib.bootstrap.stores import (
     source_store,
     study_store,
 )
+from chalicelib.bootstrap.warming import warm_ahead, warm_up
 
 __all__ = [
     "account",
@@ -47,6 +49,7 @@ __all__ = [
     "notices",
     "now",
     "outbox",
+    "pages",
     "predictor",
     "reader",
     "runtime",
@@ -57,5 +60,7 @@ __all__ = [
     "study_store",
     "sweeper",
     "tracer",
+    "warm_ahead",
+    "warm_up",
     "worker",
 ]

@@ -21,6 +21,7 @@ from chalicelib.bootstrap.stores import (
 from chalicelib.settings import settings
 
 if TYPE_CHECKING:
+    from chalicelib.portal.pages import Pages
     from chalicelib.services.account import AccountService
     from chalicelib.services.analysis import AnalysisService
     from chalicelib.services.erasure import ErasureService
@@ -105,3 +106,12 @@ def erasure() -> ErasureService:
     return ErasureService(
         DynamoErasure(table(settings().table), now), document_store(), source_store()
     )
+
+
+@cache
+def pages() -> Pages:
+    """Return what is shown in a browser."""
+    from chalicelib.aws import objects_origin
+    from chalicelib.portal.pages import Pages
+
+    return Pages(lambda: objects_origin(settings().bucket))

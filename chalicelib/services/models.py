@@ -24,6 +24,13 @@ class InstalledModel(Value):
     labels: tuple[LabelFacts, ...]
 
 
+class Health(Value):
+    """The answer of `GET /health` and `GET /ready`."""
+
+    status: Literal["up", "ready"]
+    model: ModelRef | None = None
+
+
 class ModelList(Value):
     """The answer of `GET /models`."""
 

@@ -13,7 +13,7 @@ from pydicom.data import get_testdata_file
 from app import app
 from chalicelib import bootstrap, settings
 from chalicelib.domain import Scope
-from chalicelib.http import MAX_BODY_BYTES
+from chalicelib.inputs import MAX_BODY_BYTES
 from chalicelib.tenants import keys
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.values import a_client, a_plan
@@ -63,7 +63,8 @@ def test_a_radiograph_becomes_a_study_with_a_report(table: Table, chest: bytes) 
     assert answer.headers["ratelimit-policy"].startswith('"studies";q=100;w=')
 
     stored = boto3.client("s3").get_object(
-        Bucket=settings.settings().bucket, Key=f"clients/acme/studies/{study['id']}/report.pdf"
+        Bucket=settings.settings().bucket,
+        Key=f"clients/acme/studies/{study['id']}/{study['model']['sha256'][:16]}/report.pdf",
     )
     assert stored["Body"].read(5) == b"%PDF-"
     assert study["image"]["steps"][:2] == ["window", "invert"]

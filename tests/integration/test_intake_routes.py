@@ -14,7 +14,7 @@ from pydicom.data import get_testdata_file
 
 from chalicelib import bootstrap, settings
 from chalicelib.domain import MAX_UPLOAD_BYTES, Message, Scope
-from chalicelib.http import MAX_BODY_BYTES
+from chalicelib.inputs import MAX_BODY_BYTES
 from chalicelib.tenants import keys, records
 from tests.fakes.values import a_client, a_plan
 from tests.integration.conftest import admit, refused
