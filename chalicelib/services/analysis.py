@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from chalicelib.domain import Study, StudyStatus, new_id
 from chalicelib.errors import QuotaExceeded
 from chalicelib.services.links import with_links
-from chalicelib.services.quota import refuse_without_units
+from chalicelib.services.quota import Units
 from chalicelib.services.reading import pass_gate, succeeded, written
 
 if TYPE_CHECKING:
@@ -42,13 +42,15 @@ class AnalysisService:
     intake: IntakeService
     clock: Clock
 
-    def analyse(
+    def analyse(  # noqa: PLR0913 - all that a request brings
         self,
         caller: Caller,
         body: bytes,
         stopwatch: Stopwatch,
         deadline: Deadline,
         request_id: str = "",
+        *,
+        units: Units | None = None,
     ) -> Study:
         """Return the stored study with fresh links, or a queued one when time runs short.
 
@@ -58,15 +60,15 @@ class AnalysisService:
         Raises what the ports raise, NotAChestXray, or QuotaExceeded; in each of these cases
         no study is kept and nothing is metered.
         """
-        created_at = self.clock()
-        refuse_without_units(self.ledger, caller, self.clock)
+        created_at, units = self.clock(), units or Units(self.ledger, caller)
+        units.refuse_without(self.clock)
         radiograph = None
         if self.reader.classifier.warm(max(0.0, deadline.left() - AFTER_LOADING)):
             with stopwatch.lap("decode"):
                 radiograph = self._decode(body, deadline.left() - AFTER_DECODING)
         if radiograph is None or deadline.left() < AFTER_DECODING:
             with stopwatch.lap("store"):
-                return self.intake.enqueue(caller, body, request_id=request_id)
+                return self.intake.enqueue(caller, body, request_id=request_id, units=units)
         with stopwatch.lap("gate"):
             quality = pass_gate(self.reader.gate, caller.client, radiograph)
         with stopwatch.lap("predict"):
@@ -81,7 +83,7 @@ class AnalysisService:
         with stopwatch.lap("report"):
             files = written(self.reader.writer, study, radiograph, prediction)
         with stopwatch.lap("store"):
-            self._store(caller, study, files)
+            self._store(caller, study, files, units)
             return with_links(study, self.documents, caller.client.id)
 
     def _decode(self, body: bytes, seconds: float) -> Radiograph | None:
@@ -103,7 +105,7 @@ class AnalysisService:
         except TimeoutError:
             return None
 
-    def _store(self, caller: Caller, study: Study, files: dict[str, bytes]) -> None:
+    def _store(self, caller: Caller, study: Study, files: dict[str, bytes], units: Units) -> None:
         # The documents go first, so that a study never points at nothing. A crash after them
         # leaves objects that no study names; the bucket's lifecycle removes them.
         owner = caller.client.id
@@ -111,7 +113,9 @@ class AnalysisService:
             self.documents.put(owner, study.id, name, body)
         try:
             self.studies.add(caller, study)
+            units.spent()
         except QuotaExceeded:
+            units.forget()
             # Certain not to be stored. After a StorageUnavailable it may be: keep them.
             for name in files:
                 self.documents.delete(owner, study.id, name)

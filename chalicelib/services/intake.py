@@ -18,14 +18,26 @@ from chalicelib.domain import (
     new_id,
 )
 from chalicelib.errors import NotFinished, PayloadTooLarge, RequestRefused, StorageUnavailable
-from chalicelib.services.quota import refuse_without_units
+from chalicelib.services.quota import Units
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from chalicelib.domain import Caller, Idempotency, UploadForm
     from chalicelib.ports import Clock, Intake, JobQueue, JobStore, Ledger, SourceStore
 
 # So many of a client's studies may wait in the first queue; what comes beyond goes to the bulk one.
 SHARE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a request to queue brings besides the image."""
+
+    caller: Caller
+    idempotency: Idempotency | None
+    request_id: str
+    units: Units
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,30 +78,21 @@ class IntakeService:
         body: bytes,
         idempotency: Idempotency | None = None,
         request_id: str = "",
+        units: Units | None = None,
     ) -> Study:
         """Store the bytes of an image and return its queued study.
 
         With an idempotency key that is known, return the study that it made. Raises
         IdempotencyConflict or QuotaExceeded, and then keeps nothing, or StorageUnavailable.
         """
-        word = _word_of(caller, idempotency)
-        if word and (before := self.intake.known(caller.client.id, word)):
-            return before
-        refuse_without_units(self.ledger, caller, self.clock)
-        study = self._new_study(caller)
-        job = self._job(caller, study, _object_name(caller, study.id), request_id)
-        self.sources.put(job.object_name, body)
-        try:
-            stands = self.intake.enqueue(caller, study, job, word)
-        except RequestRefused:
-            # Certain not to be stored. After a StorageUnavailable it may be: keep the bytes.
-            self._drop(job)
-            raise
-        if stands.id != study.id:  # another request with the same key was faster
-            self._drop(job)
-            return stands
-        self._ring(job)
-        return stands
+        asked = _Asked(caller, idempotency, request_id, units or Units(self.ledger, caller))
+
+        def stored(study_id: str) -> str:
+            name = _object_name(caller, study_id)
+            self.sources.put(name, body)
+            return name
+
+        return self._enqueue(asked, stored)
 
     def enqueue_upload(
         self,
@@ -97,6 +100,7 @@ class IntakeService:
         upload_id: str,
         idempotency: Idempotency | None = None,
         request_id: str = "",
+        units: Units | None = None,
     ) -> Study:
         """Return the queued study of bytes that were uploaded, and use the upload up.
 
@@ -104,17 +108,38 @@ class IntakeService:
         NotFinished while its bytes have not arrived, IdempotencyConflict, QuotaExceeded (the
         upload can then be used later) or StorageUnavailable.
         """
-        word = _word_of(caller, idempotency)
+        asked = _Asked(caller, idempotency, request_id, units or Units(self.ledger, caller))
+
+        def arrived(_study_id: str) -> str:
+            upload = self.intake.upload(caller.client.id, upload_id)
+            if self.sources.size(upload.object_name) is None:
+                raise NotFinished("The bytes of this upload have not arrived: post them first.")
+            return upload.object_name
+
+        return self._enqueue(asked, arrived, upload_id)
+
+    def _enqueue(
+        self, asked: _Asked, place: Callable[[str], str], upload_id: str | None = None
+    ) -> Study:
+        """Queue a study of the bytes that `place`, given its id, says where they lie."""
+        caller, word = asked.caller, _word_of(asked.caller, asked.idempotency)
         if word and (before := self.intake.known(caller.client.id, word)):
             return before
-        upload = self.intake.upload(caller.client.id, upload_id)
-        if self.sources.size(upload.object_name) is None:
-            raise NotFinished("The bytes of this upload have not arrived: post them first.")
+        asked.units.refuse_without(self.clock)
         study = self._new_study(caller)
-        job = self._job(caller, study, upload.object_name, request_id)
-        stands = self.intake.enqueue(caller, study, job, word, upload_id)
-        if stands.id == study.id:
-            self._ring(job)
+        job = self._job(caller, study, place(study.id), asked.request_id)
+        try:
+            stands = self.intake.enqueue(caller, study, job, word, upload_id)
+        except RequestRefused:
+            asked.units.forget()
+            # Certain not to be stored. After a StorageUnavailable it may be: keep the bytes.
+            self._drop(job, upload_id)
+            raise
+        if stands.id != study.id:  # another request with the same key was faster
+            self._drop(job, upload_id)
+            return stands
+        asked.units.spent()
+        self._ring(job)
         return stands
 
     def _new_study(self, caller: Caller) -> Study:
@@ -136,7 +161,10 @@ class IntakeService:
             request_id=request_id,
         )
 
-    def _drop(self, job: Job) -> None:
+    def _drop(self, job: Job, upload_id: str | None) -> None:
+        """Erase bytes that came with a refused request; those of an upload wait for the next."""
+        if upload_id is not None:
+            return
         with suppress(StorageUnavailable):  # the bucket's lifecycle erases what is left
             self.sources.delete(job.object_name)
 

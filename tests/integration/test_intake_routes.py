@@ -12,7 +12,7 @@ import pytest
 import requests
 from pydicom.data import get_testdata_file
 
-from chalicelib import bootstrap, settings
+from chalicelib import aws, bootstrap, settings
 from chalicelib.domain import MAX_UPLOAD_BYTES, Message, Scope
 from chalicelib.inputs import MAX_BODY_BYTES
 from chalicelib.tenants import keys, records
@@ -88,6 +88,28 @@ def test_posted_bytes_are_queued(table: Table, chest: bytes) -> None:
     assert (message.client_id, message.study_id) == ("acme", study["id"])
     [name] = objects()
     assert name.startswith(f"uploads/acme/{study['id']}-")
+
+
+def test_the_counter_of_units_is_read_once_for_each_request(table: Table, chest: bytes) -> None:
+    gateway = admit(table)
+    reads: list[str] = []
+
+    def note(params: dict[str, Any], **_: object) -> None:
+        if params.get("Key", {}).get("sk", "").startswith(records.USAGE_PREFIX):
+            reads.append(params["Key"]["sk"])
+
+    bootstrap.ledger()
+    events = aws.table(settings.settings().table).meta.client.meta.events
+    events.register("provide-client-params.dynamodb.GetItem", note)
+    posted = gateway.call("POST", "/xray", body=chest)
+    assert posted.status in {200, 202}  # a busy machine may queue it: both are metered
+    assert posted.headers["ratelimit"].startswith('"studies";r=99;')
+    assert len(reads) == 1
+    assert post_study(gateway, chest, **KEY).headers["ratelimit"].startswith('"studies";r=98;')
+    assert len(reads) == 2
+    # The same study as before: nothing is spent.
+    assert post_study(gateway, chest, **KEY).headers["ratelimit"].startswith('"studies";r=98;')
+    assert len(reads) == 3
 
 
 def test_an_image_too_large_for_the_gateway_is_uploaded_and_queued(

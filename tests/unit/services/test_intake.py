@@ -323,6 +323,13 @@ def test_the_bytes_of_a_refused_upload_wait_for_another_try(bench: Bench) -> Non
     bench.service.enqueue_upload(more, form.upload_id)
 
 
+def test_an_upload_without_a_unit_is_refused_before_anything_is_looked_up(bench: Bench) -> None:
+    caller = caller_with(units=1)
+    bench.service.enqueue(caller, IMAGE)
+    with pytest.raises(QuotaExceeded):
+        bench.service.enqueue_upload(caller, "up_01JD8Z5M3Q4R6S7T8V9W0XYZAB")
+
+
 @pytest.mark.parametrize(
     ("asker", "error"),
     [(a_caller(a_client("other")), NotFound), (a_caller(key=a_key(mode="test")), None)],
