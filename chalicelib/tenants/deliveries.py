@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib.tenants import records
 from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
+from chalicelib.tenants.transactions import NEW, is_refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 # How many of one shard are read at once, and at most yielded: the next sweep sees what is left.
 DUE_AT_ONCE = 250
-_REFUSED = "ConditionalCheckFailedException"
 
 
 class DynamoDeliveryStore:
@@ -35,7 +35,7 @@ class DynamoDeliveryStore:
 
     def add(self, delivery: Delivery) -> None:
         """Store a delivery that no study's end has stored; one that is there stays as it is."""
-        self._put(delivery, {"ConditionExpression": "attribute_not_exists(pk)"})
+        self._put(delivery, {"ConditionExpression": NEW})
 
     def advance(self, before: Delivery, after: Delivery) -> bool:
         """Replace `before`, if it still stands, by `after`. False when another was faster.
@@ -85,7 +85,7 @@ class DynamoDeliveryStore:
             try:
                 self._table.put_item(Item=records.delivery_item(delivery), **condition)
             except ClientError as error:
-                if error.response["Error"].get("Code") != _REFUSED:
+                if not is_refusal(error):
                     raise
                 return False
         return True

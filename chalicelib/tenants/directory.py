@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from chalicelib.domain import Caller
 from chalicelib.tenants import records
 from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
+from chalicelib.tenants.transactions import is_refusal
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -76,7 +77,7 @@ class DynamoDirectory:
                     },
                 )
             except ClientError as error:
-                if error.response["Error"].get("Code") != "ConditionalCheckFailedException":
+                if not is_refusal(error):
                     raise
 
 

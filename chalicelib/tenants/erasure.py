@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -12,29 +11,18 @@ from chalicelib.errors import NotFound, StorageUnavailable
 from chalicelib.tenants import records
 from chalicelib.tenants.dynamo import batch_get, translated
 from chalicelib.tenants.studies import is_study_id
-from chalicelib.tenants.transactions import REFUSED, transact
+from chalicelib.tenants.transactions import THERE, Store, is_refusal, put, transact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-    from chalicelib.ports import Clock
     from chalicelib.tenants.records import Item
 
 _TRIES = 8  # each lost to a worker that moved the study on; a study has few steps
 
 
-class DynamoErasure:
-    """Satisfies `ports.Erasure` with the table. `pause` waits for as many seconds as it is told."""
-
-    def __init__(
-        self, table: Table, clock: Clock, pause: Callable[[float], None] = time.sleep
-    ) -> None:
-        self._table = table
-        self._clock = clock
-        self._pause = pause
+class DynamoErasure(Store):
+    """Satisfies `ports.Erasure` with the table."""
 
     def begin(self, client_id: str, study_id: str) -> Job:
         """Make a study of any state `deleted`, and keep a job that remembers its objects.
@@ -50,14 +38,8 @@ class DynamoErasure:
                 created_at=study.created_at,
                 mode=study.mode,
             )
-            writes: list[TransactWriteItemTypeDef] = [
-                {
-                    "Put": {
-                        "TableName": self._table.name,
-                        "Item": records.study_item(client_id, tombstone),
-                        "ConditionExpression": "attribute_exists(pk)",
-                    }
-                },
+            writes = [
+                put(self._table, records.study_item(client_id, tombstone), THERE),
                 self._replace(before, after),
             ]
             if not any(transact(self._table, writes, self._pause)):
@@ -78,7 +60,7 @@ class DynamoErasure:
                     ExpressionAttributeValues={":now": records.moment(self._clock())},
                 )
             except ClientError as error:
-                if error.response["Error"]["Code"] != f"{REFUSED}Exception":
+                if not is_refusal(error):
                     raise
 
     def _read(self, client_id: str, study_id: str) -> tuple[Study, Job | None, str | None]:
@@ -109,21 +91,12 @@ class DynamoErasure:
 
     def _replace(self, before: Job | None, after: Job) -> TransactWriteItemTypeDef:
         """Return the write of `after`, refused unless the job is still as it was read."""
-        condition, values = "attribute_exists(pk) AND attribute_not_exists(lease)", {}
+        item = records.job_item(after)
         if before is None:
-            condition = "attribute_not_exists(pk)"
-        elif before.lease is not None:
-            # A worker that renews its lease meanwhile has longer: `end` must know until when.
-            condition = "lease = :lease AND leased_until = :until"
-            until = records.moment(before.leased_until) if before.leased_until else ""
-            values = {":lease": before.lease, ":until": until}
-        write: TransactWriteItemTypeDef = {
-            "Put": {
-                "TableName": self._table.name,
-                "Item": records.job_item(after),
-                "ConditionExpression": condition,
-            }
-        }
-        if values:
-            write["Put"]["ExpressionAttributeValues"] = values
-        return write
+            return put(self._table, item)
+        if before.lease is None:
+            return put(self._table, item, f"{THERE} AND attribute_not_exists(lease)")
+        # A worker that renews its lease meanwhile has longer: `end` must know until when.
+        until = records.moment(before.leased_until) if before.leased_until else ""
+        values = {":lease": before.lease, ":until": until}
+        return put(self._table, item, "lease = :lease AND leased_until = :until", values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,30 +11,19 @@ from chalicelib.errors import IdempotencyConflict, NotFound, StorageUnavailable
 from chalicelib.tenants import periods, records
 from chalicelib.tenants.dynamo import translated
 from chalicelib.tenants.ledger import metering
-from chalicelib.tenants.transactions import transact
+from chalicelib.tenants.transactions import NEW, THERE, Store, put, transact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
     from chalicelib.domain import Caller, Idempotency, Job, Study, Upload
-    from chalicelib.ports import Clock
     from chalicelib.tenants.records import Item
 
 _upload_id = TypeAdapter[str](UploadId)
 
 
-class DynamoIntake:
-    """Satisfies `ports.Intake` with the table. `pause` waits for as many seconds as it is told."""
-
-    def __init__(
-        self, table: Table, clock: Clock, pause: Callable[[float], None] = time.sleep
-    ) -> None:
-        self._table = table
-        self._clock = clock
-        self._pause = pause
+class DynamoIntake(Store):
+    """Satisfies `ports.Intake` with the table."""
 
     def add_upload(self, upload: Upload) -> None:
         """Remember an upload until its `expires_at`. Raises StorageUnavailable."""
@@ -89,22 +77,18 @@ class DynamoIntake:
             # Noted, since the plan, and with it the period, may be another when it is given back.
             period = periods.start(client.plan.studies, job.metered_at)
             job = job.model_copy(update={"metered_period": period})
-        writes = [
-            self._put(records.study_item(client.id, study), "attribute_not_exists(pk)"),
-            self._put(records.job_item(job), "attribute_not_exists(pk)"),
+        parts = [
+            ("study", put(self._table, records.study_item(client.id, study))),
+            ("job", put(self._table, records.job_item(job))),
         ]
-        parts = ["study", "job"]
         if idempotency is not None:
-            writes.append(self._remember(client.id, idempotency, study))
-            parts.append("key")
+            parts.append(("key", self._remember(client.id, idempotency, study)))
         if upload_id is not None:
-            writes.append(self._use_up(client.id, upload_id))
-            parts.append("upload")
+            parts.append(("upload", self._use_up(client.id, upload_id)))
         if job.metered_at is not None:
-            writes.append(metering(self._table.name, client, job.metered_at))
-            parts.append("unit")
-        refusals = transact(self._table, writes, self._pause)
-        refused = {part for part, is_refused in zip(parts, refusals, strict=True) if is_refused}
+            parts.append(("unit", metering(self._table.name, client, job.metered_at)))
+        refusals = transact(self._table, [write for _, write in parts], self._pause)
+        refused = {name for (name, _), no in zip(parts, refusals, strict=True) if no}
         if not refused or "study" in refused:  # refused: an earlier try of ours made it after all
             return study
         # The key first: its study stands although its upload is used and the last unit gone.
@@ -133,35 +117,24 @@ class DynamoIntake:
     def _now(self) -> int:
         return int(self._clock().timestamp())
 
-    def _put(self, item: Item, condition: str) -> TransactWriteItemTypeDef:
-        return {
-            "Put": {
-                "TableName": self._table.name,
-                "Item": item,
-                "ConditionExpression": condition,
-            }
-        }
-
     def _remember(
         self, client_id: str, idempotency: Idempotency, study: Study
     ) -> TransactWriteItemTypeDef:
         expires_at = study.created_at + IDEMPOTENCY_LIFE
-        return {
-            "Put": {
-                "TableName": self._table.name,
-                "Item": records.once_item(client_id, idempotency, study.id, expires_at),
-                "ConditionExpression": "attribute_not_exists(pk) OR #expiry <= :now",
-                "ExpressionAttributeNames": {"#expiry": records.FORGOTTEN_AT},
-                "ExpressionAttributeValues": {":now": self._now()},
-            }
-        }
+        return put(
+            self._table,
+            records.once_item(client_id, idempotency, study.id, expires_at),
+            f"{NEW} OR #expiry <= :now",
+            {":now": self._now()},
+            {"#expiry": records.FORGOTTEN_AT},
+        )
 
     def _use_up(self, client_id: str, upload_id: str) -> TransactWriteItemTypeDef:
         return {
             "Delete": {
                 "TableName": self._table.name,
                 "Key": records.upload_key(client_id, upload_id),
-                "ConditionExpression": "attribute_exists(pk)",
+                "ConditionExpression": THERE,
             }
         }
 

@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import secrets
-import time
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
-from ulid import ULID
 
 from chalicelib.domain import LEASE, Ended, StudyStatus
-from chalicelib.tenants import periods, records
-from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
-from chalicelib.tenants.transactions import REFUSED, transact
+from chalicelib.tenants import records
+from chalicelib.tenants.dynamo import batch_get, translated
+from chalicelib.tenants.ledger import giving_back
+from chalicelib.tenants.transactions import is_refusal, put, transact
+from chalicelib.tenants.waiting import WaitingJobs, still
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from datetime import datetime
+    from collections.abc import Sequence
 
-    from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
     from chalicelib.domain import Delivery, Job, Study
-    from chalicelib.ports import Clock
     from chalicelib.tenants.records import Item
 
 _OPEN = {StudyStatus.QUEUED, StudyStatus.RUNNING}
-_TIME = 10  # characters of an id, after its prefix, that tell its time in milliseconds
-_FREE = "attribute_not_exists(leased_until) OR leased_until <= :now"
 
 
-class DynamoJobStore:
-    """Satisfies `ports.JobStore`. `pause` waits for as many seconds as it is told."""
-
-    def __init__(
-        self, table: Table, clock: Clock, pause: Callable[[float], None] = time.sleep
-    ) -> None:
-        self._table = table
-        self._clock = clock
-        self._pause = pause
+class DynamoJobStore(WaitingJobs):
+    """Satisfies `ports.JobStore`: who works at a job is served here, who looks at it there."""
 
     def begin(self, client_id: str, study_id: str) -> Job | None:
         """Lease a queued study, or a running one whose lease has run out; count the attempt.
@@ -69,8 +57,8 @@ class DynamoJobStore:
         )
         running = study.model_copy(update={"status": StudyStatus.RUNNING})
         writes = [
-            self._put_study(client_id, running, was=study.status),
-            self._replace(job, before),
+            self._move(records.study_item(client_id, running), was=study.status),
+            put(self._table, records.job_item(job), *still(before)),
         ]
         return None if any(transact(self._table, writes, self._pause)) else job
 
@@ -84,7 +72,7 @@ class DynamoJobStore:
 
     def fail(self, job: Job, study: Study, deliveries: Sequence[Delivery] = ()) -> bool:
         """Store a failure, give the metered unit back and drop the job; otherwise as `finish`."""
-        return self._end(job, study, deliveries, self._give_back(job))
+        return self._end(job, study, deliveries, giving_back(self._table.name, job))
 
     def renew(self, job: Job) -> Job | None:
         """Begin the time of a lease anew; None when it is another's by now, or the study erased.
@@ -124,51 +112,6 @@ class DynamoJobStore:
             attempts=records.attempts_of(items[0]),
         )
 
-    def stuck(self, before: datetime) -> Iterator[Job]:
-        """Yield the jobs made before `before` that nobody has a lease on, the oldest first.
-
-        In order within each of 16 parts; another one is the first in each minute, so that what
-        comes last is not always the same. Raises StorageUnavailable.
-        """
-        now = self._clock()
-        first = now.minute % len(records.JOB_SHARDS)
-        for shard in records.JOB_SHARDS[first:] + records.JOB_SHARDS[:first]:
-            arguments: Item = {
-                "KeyConditionExpression": "pk = :pk AND sk < :bound",
-                "FilterExpression": _FREE,
-                "ExpressionAttributeValues": {
-                    ":pk": records.job_partition(shard),
-                    ":bound": f"st_{str(ULID.from_datetime(before))[:_TIME]}",
-                    ":now": records.moment(now),
-                },
-            }
-            while True:
-                with translated():
-                    answer = self._table.query(**arguments)
-                yield from (records.job_of(item) for item in answer["Items"])
-                if "LastEvaluatedKey" not in answer:
-                    break
-                arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
-
-    def note_ring(self, job: Job, at: datetime) -> None:
-        """Note that the job's message was sent again; nothing when it has moved on meanwhile.
-
-        Raises StorageUnavailable.
-        """
-        self._update(
-            job,
-            "SET rings = :rings, rung_at = :at",
-            {":rings": job.rings + 1, ":at": records.moment(at)},
-        )
-
-    def waiting(self, client_id: str, at_most: int) -> int:
-        """Return how many of a client's studies are queued, counting no further than `at_most`.
-
-        What was queued in the last moment may be missing. Raises StorageUnavailable.
-        """
-        queued = records.status_partition(client_id, StudyStatus.QUEUED)
-        return len(query(self._table, Slice(queued, index=records.INDEX), at_most))
-
     def _end(
         self,
         job: Job,
@@ -177,7 +120,7 @@ class DynamoJobStore:
         further: list[TransactWriteItemTypeDef],
     ) -> bool:
         writes: list[TransactWriteItemTypeDef] = [
-            self._put_study(job.client_id, study, StudyStatus.RUNNING, job),
+            self._move(records.study_item(job.client_id, study, job), StudyStatus.RUNNING),
             {
                 "Delete": {
                     "TableName": self._table.name,
@@ -186,83 +129,17 @@ class DynamoJobStore:
                     "ExpressionAttributeValues": {":lease": job.lease or ""},
                 }
             },
-            *(self._put(records.delivery_item(delivery)) for delivery in deliveries),
+            *(put(self._table, records.delivery_item(delivery)) for delivery in deliveries),
             *further,
         ]
         return not any(transact(self._table, writes, self._pause))
 
-    def _give_back(self, job: Job) -> list[TransactWriteItemTypeDef]:
-        """Return the write that takes one unit off the record and the day that were charged."""
-        if job.metered_at is None or job.metered_period is None:
-            return []
-        return [
-            {
-                "Update": {
-                    "TableName": self._table.name,
-                    "Key": records.usage_key(job.client_id, job.metered_period),
-                    "UpdateExpression": "ADD #used :less, #day :less",
-                    "ExpressionAttributeNames": {
-                        "#used": "used",
-                        "#day": periods.day(job.metered_at),
-                    },
-                    "ExpressionAttributeValues": {":less": -1},
-                }
-            }
-        ]
-
-    def _put_study(
-        self, client_id: str, study: Study, was: StudyStatus, job: Job | None = None
-    ) -> TransactWriteItemTypeDef:
-        return {
-            "Put": {
-                "TableName": self._table.name,
-                "Item": records.study_item(client_id, study, job),
-                "ConditionExpression": "#status = :was",
-                "ExpressionAttributeNames": {"#status": "status"},
-                "ExpressionAttributeValues": {":was": was.value},
-            }
-        }
-
-    def _put(self, item: Item) -> TransactWriteItemTypeDef:
-        return {
-            "Put": {
-                "TableName": self._table.name,
-                "Item": item,
-                "ConditionExpression": "attribute_not_exists(pk)",
-            }
-        }
-
-    def _replace(self, job: Job, before: Job) -> TransactWriteItemTypeDef:
-        """Return the write of `job`, refused unless the record is as it was in `before`."""
-        condition, values = _unmoved(before)
-        return {
-            "Put": {
-                "TableName": self._table.name,
-                "Item": records.job_item(job),
-                "ConditionExpression": condition,
-                "ExpressionAttributeValues": values,
-            }
-        }
-
-    def _update(self, job: Job, expression: str, values: Item) -> bool:
-        """Change a record that nobody has moved on since; tell whether that was so."""
-        condition, unmoved = _unmoved(job)
-        with translated():
-            try:
-                self._table.update_item(
-                    Key=records.job_key(job.study_id),
-                    UpdateExpression=expression,
-                    ConditionExpression=condition,
-                    ExpressionAttributeValues=values | unmoved,
-                )
-            except ClientError as error:
-                if not _refused(error):
-                    raise
-                return False
-        return True
+    def _move(self, item: Item, was: StudyStatus) -> TransactWriteItemTypeDef:
+        """Return the write of a study's record, refused unless its status is still `was`."""
+        return put(self._table, item, "#status = :was", {":was": was.value}, {"#status": "status"})
 
     def _drop(self, job: Job) -> None:
-        condition, values = _unmoved(job)
+        condition, values = still(job)
         with translated():
             try:
                 self._table.delete_item(
@@ -271,19 +148,5 @@ class DynamoJobStore:
                     ExpressionAttributeValues=values,
                 )
             except ClientError as error:
-                if not _refused(error):
+                if not is_refusal(error):
                     raise
-
-
-def _unmoved(job: Job) -> tuple[str, Item]:
-    """Return the condition that nobody has begun, released or erased the study since."""
-    if job.lease is None:
-        return "attempt = :attempt AND attribute_not_exists(lease)", {":attempt": job.attempt}
-    return "attempt = :attempt AND lease = :lease", {
-        ":attempt": job.attempt,
-        ":lease": job.lease,
-    }
-
-
-def _refused(error: ClientError) -> bool:
-    return error.response["Error"].get("Code") == f"{REFUSED}Exception"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
+    from chalicelib.domain import Job
     from chalicelib.ports import Clock
 
 
@@ -57,3 +58,20 @@ def metering(table_name: str, client: Client, at: datetime) -> TransactWriteItem
             "ExpressionAttributeValues": {":one": 1, ":limit": quota.limit},
         }
     }
+
+
+def giving_back(table_name: str, job: Job) -> list[TransactWriteItemTypeDef]:
+    """Return the write that takes a job's unit off the record and the day that were charged."""
+    if job.metered_at is None or job.metered_period is None:
+        return []
+    return [
+        {
+            "Update": {
+                "TableName": table_name,
+                "Key": records.usage_key(job.client_id, job.metered_period),
+                "UpdateExpression": "ADD #used :less, #day :less",
+                "ExpressionAttributeNames": {"#used": "used", "#day": periods.day(job.metered_at)},
+                "ExpressionAttributeValues": {":less": -1},
+            }
+        }
+    ]

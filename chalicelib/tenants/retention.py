@@ -18,7 +18,7 @@ from ulid import ULID
 
 from chalicelib.tenants import records
 from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
-from chalicelib.tenants.transactions import REFUSED
+from chalicelib.tenants.transactions import is_refusal
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -106,7 +106,7 @@ class DynamoRetentionStore:
                     ExpressionAttributeValues={":id": study_id},
                 )
             except ClientError as error:  # another run was further already
-                if error.response["Error"].get("Code") != f"{REFUSED}Exception":
+                if not is_refusal(error):
                     raise
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import time
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,31 +13,18 @@ from chalicelib.errors import InvalidRequest, NotFound
 from chalicelib.tenants import periods, records
 from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
 from chalicelib.tenants.ledger import metering
-from chalicelib.tenants.transactions import transact
+from chalicelib.tenants.transactions import Store, put, transact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from mypy_boto3_dynamodb.service_resource import Table
-    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
-
     from chalicelib.domain import Caller, StudyStatus
-    from chalicelib.ports import Clock
     from chalicelib.tenants.records import Item
 
 _MARK_LENGTH = 8  # characters of a cursor that bind it to its client
 _study_id = TypeAdapter[str](StudyId)
 
 
-class DynamoStudyStore:
-    """Keeps studies in the table. `pause` waits for as many seconds as it is told."""
-
-    def __init__(
-        self, table: Table, clock: Clock, pause: Callable[[float], None] = time.sleep
-    ) -> None:
-        self._table = table
-        self._clock = clock
-        self._pause = pause
+class DynamoStudyStore(Store):
+    """Keeps studies in the table."""
 
     def add(self, caller: Caller, study: Study) -> None:
         """Store a new study and, for a live key, meter one unit, both or neither.
@@ -47,15 +33,7 @@ class DynamoStudyStore:
         already stays as it is and is not metered again, so a retried event is harmless.
         Raises QuotaExceeded (nothing is stored) or StorageUnavailable.
         """
-        writes: list[TransactWriteItemTypeDef] = [
-            {
-                "Put": {
-                    "TableName": self._table.name,
-                    "Item": records.study_item(caller.client.id, study),
-                    "ConditionExpression": "attribute_not_exists(pk)",
-                }
-            }
-        ]
+        writes = [put(self._table, records.study_item(caller.client.id, study))]
         if caller.key.mode == "live":
             writes.append(metering(self._table.name, caller.client, study.created_at))
         there_already, *without_unit = transact(self._table, writes, self._pause)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -11,15 +11,53 @@ from chalicelib.errors import StorageUnavailable
 from chalicelib.tenants.dynamo import backoff, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
+    from chalicelib.ports import Clock
+    from chalicelib.tenants.records import Item
 
 TRIES = 16  # about five seconds of waiting, well within the gateway's 29
 REFUSED = "ConditionalCheckFailed"
 # DynamoDB cancels one of two transactions that touch the same item at the same moment.
 _PASSING = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+NEW = "attribute_not_exists(pk)"
+THERE = "attribute_exists(pk)"
+
+
+class Store:
+    """What changes the table by transactions. `pause` waits for as many seconds as it is told."""
+
+    def __init__(
+        self, table: Table, clock: Clock, pause: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._table = table
+        self._clock = clock
+        self._pause = pause
+
+
+def put(
+    table: Table,
+    item: Item,
+    condition: str = NEW,
+    values: Mapping[str, Any] | None = None,
+    names: Mapping[str, str] | None = None,
+) -> TransactWriteItemTypeDef:
+    """Return the part of a transaction that stores `item` if `condition` holds.
+
+    `values` and `names`: what the condition calls ``:value`` and ``#name``.
+    """
+    write: TransactWriteItemTypeDef = {
+        "Put": {"TableName": table.name, "Item": item, "ConditionExpression": condition}
+    }
+    # DynamoDB refuses empty ones.
+    if values:
+        write["Put"]["ExpressionAttributeValues"] = values
+    if names:
+        write["Put"]["ExpressionAttributeNames"] = names
+    return write
 
 
 def transact(
@@ -38,6 +76,11 @@ def transact(
             return tuple(code == REFUSED for code in codes)
         pause(backoff(attempt))
     raise StorageUnavailable("Too many studies arrive at once; please try again.")
+
+
+def is_refusal(error: ClientError) -> bool:
+    """Tell whether the condition of a single write refused it."""
+    return error.response["Error"].get("Code") == f"{REFUSED}Exception"
 
 
 def _write(table: Table, writes: Sequence[TransactWriteItemTypeDef]) -> list[str]:
