@@ -27,6 +27,7 @@ RETRY = Config(retries={"total_max_attempts": 8, "mode": "standard"})
 # A stack in one of these was never whole: CloudFormation lets nothing be done to it but delete.
 STILLBORN = {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS"}
 CAPABILITIES: list[CapabilityType] = ["CAPABILITY_NAMED_IAM"]  # the data role has its own name
+API_OUTPUT = "RestAPIId"  # only an emitted template's stack has it
 _BEGUN = {"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS"}
 
 
@@ -96,6 +97,12 @@ def apply_foundation(stage: str, tell: Callable[[str], None] = lambda _text: Non
             tell(f"stack {name}: removing what a failed first attempt left")
             client.delete_stack(StackName=name)
             stack = _settled(client, name)
+        if stack is not None and _holds_api(stack):
+            # The foundation alone, put in its place, would take functions and API away.
+            raise CliError(
+                f"stack {name} was made with an emitted template: deploy it with that again, and "
+                f"then `radgate --stage {stage} deploy --adopt`"
+            )
         good = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
         if stack is None:
             tell(f"stack {name}: creating")
@@ -211,6 +218,10 @@ def describe(client: CloudFormationClient, name: str) -> StackTypeDef | None:
             return None
         raise
     return None if stack["StackStatus"] == "DELETE_COMPLETE" else stack
+
+
+def _holds_api(stack: StackTypeDef) -> bool:
+    return any(one.get("OutputKey") == API_OUTPUT for one in stack.get("Outputs", []))
 
 
 def _reason(client: CloudFormationClient, name: str, stack: StackTypeDef | None) -> str:

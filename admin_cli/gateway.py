@@ -179,7 +179,12 @@ class Gateway:
         return str(plan["name"]).removeprefix(self._plan_name(""))
 
     def _plan_name(self, client_id: str) -> str:
-        return f"radgate-{self._stage}-{client_id}"
+        return plan_name(self._stage, client_id)
+
+
+def plan_name(stage: str, client_id: str) -> str:
+    """Return what a client's usage plan is called."""
+    return f"radgate-{stage}-{client_id}"
 
 
 def _stages(entries: object) -> list[dict[str, str]]:

@@ -13,9 +13,11 @@ import typer
 
 from admin_cli import emulator
 from admin_cli.console import CliError, Console, console_of
+from admin_cli.deploying.adopting import adopt
 from admin_cli.deploying.deploy_plan import deploy_changes
 from admin_cli.deploying.deployment import Target, deploy
 from admin_cli.deploying.emit import emit
+from admin_cli.deploying.emit_plans import clients_to_plan
 from admin_cli.deploying.mount_models import bring_models
 from admin_cli.deploying.mount_runtime import bring_runtime
 from admin_cli.deploying.smoke import smoke_test
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from admin_cli.runtime.build import Bar
 
 
-def deploy_command(
+def deploy_command(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     context: typer.Context,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")
@@ -48,9 +50,13 @@ def deploy_command(
         typer.Option(
             "--emit",
             metavar="DIR",
-            help="Write a CloudFormation template and the code to DIR instead; needs no AWS.",
+            help="Write a CloudFormation template and the code to DIR instead; changes nothing.",
         ),
     ] = None,
+    adopt_stack: Annotated[
+        bool,
+        typer.Option("--adopt", help="Take over a stage whose stack an emitted template made."),
+    ] = False,
 ) -> None:
     """Deploy a stage: foundation, functions, API, packages and models; then ask for an answer.
 
@@ -62,7 +68,8 @@ def deploy_command(
     settings = stage_settings(console.stage)
     home = emulator.local_home()
     if emit_to is not None:
-        _show_emitted(console, emit(console.stage, settings, home, emit_to))
+        clients = clients_to_plan(console.stage, console.info)
+        _show_emitted(console, emit(console.stage, settings, home, emit_to, clients))
         return
     if console.stage == "local":
         emulator.use_local_endpoint()
@@ -70,11 +77,15 @@ def deploy_command(
         if dry_run:
             _show_changes(console, home)
             return
-        check_deployable(console.stage)
-        console.info("1/4 foundation")
-        foundation = apply_foundation(console.stage, console.info)
-        console.info("2/4 functions and API")
-        made = deploy(console.stage, foundation, home, console.info, force=force)
+        if adopt_stack:
+            console.info("1/4 and 2/4 are the stack's")
+            made, foundation = adopt(console.stage, settings, home, console.info)
+        else:
+            check_deployable(console.stage)
+            console.info("1/4 foundation")
+            foundation = apply_foundation(console.stage, console.info)
+            console.info("2/4 functions and API")
+            made = deploy(console.stage, foundation, home, console.info, force=force)
         result = {"api_url": made.api_url, "rest_api_id": made.rest_api_id}
         console.info("3/4 packages and models")
         furnish(console.stage, foundation, home, console.info, console.progress)

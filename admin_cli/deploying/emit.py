@@ -2,7 +2,8 @@
 
 For those who deploy with tools of their own. The template holds the foundation, the functions and
 API as `chalice package` writes them, and what Chalice leaves out: mounts, event sources, gateway
-responses, log groups. Names that a deploy would look up in the foundation become references.
+responses, log groups, usage plans, warm-up. Names that a deploy would look up in the foundation
+become references.
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from admin_cli.deploying.chalice_runner import run_chalice
+from admin_cli.deploying.emit_plans import put_plans
 from admin_cli.deploying.emit_references import PLACEHOLDERS, placeholder_foundation, refer
 from admin_cli.deploying.emit_resources import complete
+from admin_cli.deploying.emit_warmth import put_warmth
 from admin_cli.deploying.staging import MOUNT, stage_project
 from admin_cli.foundation import TEMPLATE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from admin_cli.deploying.stage_settings import StageSettings
+    from chalicelib.domain import Client
 
 # Chalice wants to know a Region even where it asks AWS nothing; the template is good for any.
 _ANYWHERE = {"AWS_DEFAULT_REGION": "eu-central-1"}
@@ -31,31 +37,35 @@ NOTES = """\
 `template.json` is the whole stage, `{zip}` its code.
 
 1. Put `{zip}` into a bucket of the Region, under any name.
-2. Deploy `template.json` (from a bucket: it is too large to be sent along) with the capabilities
-   CAPABILITY_NAMED_IAM and CAPABILITY_AUTO_EXPAND and the parameters CodeBucket and CodeKey.
-   The other parameters have the values of stages.toml.
+2. Deploy `template.json` (from a bucket: it is too large to be sent along) as the stack
+   `radgate-{stage}`, with the capabilities CAPABILITY_NAMED_IAM and CAPABILITY_AUTO_EXPAND and the
+   parameters CodeBucket and CodeKey. The other parameters have the values of stages.toml.
 3. API Gateway writes access logs with one role for the whole account and Region. Where there is
    none yet (`aws apigateway get-account`), enter the one of the output ApiLogRoleArn.
-4. Runtime and models go onto EFS with `radgate runtime` and `radgate models`.
+4. `radgate --stage {stage} deploy --adopt` writes down where the API is, brings packages and models
+   onto EFS and asks the API for an answer. From then on `radgate clients`, `keys`, `plans` and
+   `doctor` work on the stage. Run it after every change of the stack.
 
 What is not in the template:
 
-- Usage plans and API keys. There is one plan for each client, and keys are shown once and stored
-  as hashes; `radgate clients` and `radgate keys` make both. In a stage that was made with this
-  template, tell them where the API is: put the item pk=STAGE, sk=DEPLOYMENT into the table, as
-  admin_cli/deploying/deployment_record.py describes it, or run `radgate --stage {stage} deploy`
-  from the beginning instead of this template.
+- API keys: they are shown once and stored as hashes, so no template can hold them; `radgate keys`
+  issues them. Usage plans are in it, {plans} of them: one for each client of the stage's table that
+  has none by `radgate clients` already. Where the stack finds a client's plan already made by that
+  command, the command keeps it; `radgate doctor` tells of a client with two.
 - A domain's DNS record, and the records that prove that a mail domain is yours.
 
 A stage is deployed either with this template or with `radgate deploy`, never with both: they name
-functions alike.
+functions alike. `radgate deploy` refuses a stage whose stack holds an API.
 """
 
 
-def emit(stage: str, settings: StageSettings, home: Path, folder: Path) -> tuple[Path, ...]:
+def emit(
+    stage: str, settings: StageSettings, home: Path, folder: Path, clients: Sequence[Client] = ()
+) -> tuple[Path, ...]:
     """Write template, code and notes for `stage` into `folder`, and return the files' paths.
 
-    Calls no AWS. Raises CliError when the project cannot be packaged.
+    `clients`: who gets a usage plan by it. Calls no AWS. Raises CliError when the project cannot
+    be packaged.
     """
     foundation = placeholder_foundation(settings)
     build = home / "build" / f"{stage}-emit"
@@ -70,12 +80,14 @@ def emit(stage: str, settings: StageSettings, home: Path, folder: Path) -> tuple
         name = f"radgate-{hashlib.sha256(code).hexdigest()[:16]}.zip"
         shutil.copyfile(Path(temporary) / "deployment.zip", folder / name)
     complete(packaged, stage, settings, foundation)
+    put_plans(packaged["Resources"], stage, clients)
+    put_warmth(packaged["Resources"], stage, settings, code)
     template = merge(base_template(), packaged, stage, settings)
     written = folder / "template.json"
     # Without spaces: a template may have a million bytes, and 51,200 when it is sent along.
     written.write_text(json.dumps(template, separators=(",", ":")), encoding="utf-8")
     notes = folder / "README.md"
-    notes.write_text(NOTES.format(stage=stage, zip=name), encoding="utf-8")
+    notes.write_text(NOTES.format(stage=stage, zip=name, plans=len(clients)), encoding="utf-8")
     return written, folder / name, notes
 
 

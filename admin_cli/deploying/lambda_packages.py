@@ -23,6 +23,9 @@ PROJECT = Path(__file__).resolve().parents[2]
 CACHE = PROJECT / ".local" / "cache" / "lambda"
 _INPUTS = ("requirements.txt", "constraints.txt")
 _UNUSED = ("bin", "share")  # scripts that name this machine's Python, and manual pages
+# What a traced stage needs besides, without what these ask for: that is botocore, 25 MB, which
+# Lambda's runtime brings along.
+TRACING = ("aws-xray-sdk", "wrapt")
 # From Python 3.12 on, Lambda runs Amazon Linux 2023 with glibc 2.34; before, 2.26.
 OLDEST_ON_AWS = (3, 12)
 
@@ -42,7 +45,8 @@ def lambda_packages(stage: str) -> Path:
             "the glibc 2.26 of Lambda's Python 3.11"
         )
     target = [] if native else lambda_target(*sys.version_info[:2])
-    digest = hashlib.sha256(" ".join([*target, *_UNUSED, platform.python_version()]).encode())
+    decided = [*target, *_UNUSED, *TRACING, platform.python_version()]
+    digest = hashlib.sha256(" ".join(decided).encode())
     if native:
         digest.update(f"{sys.platform} {platform.machine()}".encode())
     for name in _INPUTS:
@@ -84,12 +88,13 @@ def lambda_target(major: int, minor: int) -> list[str]:
 
 
 def _install(folder: Path, target: list[str]) -> None:
-    reason = pip(
-        *("install", "--no-compile", "--target", str(folder), *target),
-        *("--requirement", str(PROJECT / "requirements.txt")),
-        *("--constraint", str(PROJECT / "constraints.txt")),
-    )
-    if reason is not None:
-        raise CliError(f"the packages for Lambda could not be installed: {reason}")
+    requirements = ("--requirement", str(PROJECT / "requirements.txt"))
+    for wanted in (requirements, ("--no-deps", *TRACING)):
+        reason = pip(
+            *("install", "--no-compile", "--target", str(folder), *target, *wanted),
+            *("--constraint", str(PROJECT / "constraints.txt")),
+        )
+        if reason is not None:
+            raise CliError(f"the packages for Lambda could not be installed: {reason}")
     for name in _UNUSED:
         shutil.rmtree(folder / name, ignore_errors=True)
