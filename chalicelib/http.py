@@ -216,7 +216,10 @@ def _answer(
         if scope is not None:
             secret = call.request.headers.get("x-api-key")
             call.caller = bootstrap.identity().verify(secret, scope)
-        response = handler(call, **path)
+            call.stopwatch = bootstrap.stopwatch()
+        with call.stopwatch.about("request", request_id=call.id):
+            response = handler(call, **path)
+            call.stopwatch.annotate(study_id=call.study_id or "")
     except errors.RadgateError as error:
         response = call.problem(problem_of(error))
     except Exception:  # noqa: BLE001 - the last line before the wire

@@ -73,7 +73,7 @@ class Settings(BaseModel):
     tracing: bool = Field(
         default=False,
         validation_alias="RADGATE_TRACING",
-        description="Whether X-Ray gets the parts of each batch.",
+        description="Whether X-Ray gets the parts of each request and each batch.",
     )
 
     @property

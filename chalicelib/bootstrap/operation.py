@@ -27,23 +27,17 @@ def monitor(function: str) -> Monitor:
 
 @cache
 def tracer() -> Tracer:
-    """Return what traces; only for a stage that is traced, since it takes a second to import."""
+    """Return what traces; only for a stage that is traced, since it takes time to import."""
     from chalicelib.telemetry import tracer
 
     return tracer()
 
 
 def stopwatch() -> Stopwatch:
-    """Return a stopwatch, whose laps are in the trace where there is one.
-
-    The X-Ray SDK is no part of the package, since it brings botocore along: without it, the trace
-    has what Lambda itself puts into it.
-    """
-    from importlib.util import find_spec
-
+    """Return a stopwatch, whose laps are in the trace where the stage is traced."""
     from chalicelib.services.timing import Stopwatch
 
-    if not settings().tracing or find_spec("aws_xray_sdk") is None:
+    if not settings().tracing:
         return Stopwatch()
     from chalicelib.telemetry import TracedStopwatch
 

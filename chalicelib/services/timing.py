@@ -26,6 +26,15 @@ class Stopwatch:
         finally:
             self._seconds[name] = self._seconds.get(name, 0.0) + self._timer() - started
 
+    @contextmanager
+    def about(self, what: str, **ids: str) -> Iterator[None]:
+        """Say what the laps in the block belong to, and its ids; only a trace keeps that."""
+        del what, ids
+        yield
+
+    def annotate(self, **ids: str) -> None:
+        """Add ids that are known only inside of an `about`; only a trace keeps them."""
+
     def milliseconds(self) -> dict[str, float]:
         """Return what was counted so far, in the order of the first laps."""
         return {name: seconds * 1000 for name, seconds in self._seconds.items()}

@@ -124,12 +124,13 @@ class WorkerService:
             return None
         reader = self.reader()
         try:
-            with watch.lap("fetch"):
-                body = self._fetch(job)
-            with watch.lap("decode"):
-                radiograph = reader.decoder.decode(body)
-            with watch.lap("gate"):
-                quality = pass_gate(reader.gate, client, radiograph)
+            with watch.about("study", study_id=job.study_id, request_id=job.request_id):
+                with watch.lap("fetch"):
+                    body = self._fetch(job)
+                with watch.lap("decode"):
+                    radiograph = reader.decoder.decode(body)
+                with watch.lap("gate"):
+                    quality = pass_gate(reader.gate, client, radiograph)
         except RequestRefused as refused:
             self.endings.fail(job, refused)
             return None
@@ -187,10 +188,11 @@ class WorkerService:
         )
         radiograph = opened.radiograph
         study = succeeded(begun, radiograph, opened.quality, prediction, self.clock())
-        with watch.lap("report"):
-            files = written(self.reader().writer, study, radiograph, prediction)
-        with watch.lap("store"):
-            self.endings.succeed(opened.client, job, study, files)
+        with watch.about("study", study_id=job.study_id, request_id=job.request_id):
+            with watch.lap("report"):
+                files = written(self.reader().writer, study, radiograph, prediction)
+            with watch.lap("store"):
+                self.endings.succeed(opened.client, job, study, files)
 
     def _failed(self, job: Job, error: Exception) -> timedelta:
         """Give a study back to the queue after a failure of ours, or end it after the last."""

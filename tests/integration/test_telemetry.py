@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,32 +66,117 @@ def test_a_defect_is_told_by_its_kind_and_place_never_by_its_text(
     assert any("test_telemetry.py" in place for place in vars(record)["where"])
 
 
+VARIABLES = {
+    "RADGATE_STAGE": "test",
+    "RADGATE_TABLE": "t",
+    "RADGATE_BUCKET": "b",
+    "RADGATE_QUEUE_URL": "q",
+    "RADGATE_BULK_QUEUE_URL": "q",
+    "RADGATE_DELIVERY_QUEUE_URL": "q",
+    "RADGATE_DATA_ROLE": "arn:aws:iam::111122223333:role/data",
+    "MODEL_DIR": "/nowhere",
+}
+TRACE = "1-5759e988-bd862e3fe1be46a994272793"
+
+
+def run(program: str, **further: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=VARIABLES | further,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return done.stdout
+
+
 def test_a_stage_that_is_not_traced_imports_no_tracer() -> None:
-    variables = {
-        "RADGATE_STAGE": "test",
-        "RADGATE_TABLE": "t",
-        "RADGATE_BUCKET": "b",
-        "RADGATE_QUEUE_URL": "q",
-        "RADGATE_BULK_QUEUE_URL": "q",
-        "RADGATE_DELIVERY_QUEUE_URL": "q",
-        "RADGATE_DATA_ROLE": "arn:aws:iam::111122223333:role/data",
-        "MODEL_DIR": "/nowhere",
-    }
     program = (
         "import sys; from chalicelib import bootstrap;"
         "print(type(bootstrap.stopwatch()).__name__, 'aws_xray_sdk' in sys.modules)"
     )
+    assert run(program) == "Stopwatch False\n"
+    assert run(program, RADGATE_TRACING="1") == "TracedStopwatch True\n"
 
-    def run(**further: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=ROOT,
-            env=variables | further | {"AWS_XRAY_SDK_ENABLED": "false"},
-            capture_output=True,
-            check=True,
-            text=True,
-        )
-        return done.stdout
 
-    assert run() == "Stopwatch False\n"
-    assert run(RADGATE_TRACING="1") == "TracedStopwatch True\n"
+# What Lambda tells a function that it traces.
+LAMBDA = {
+    "LAMBDA_TASK_ROOT": "/var/task",
+    "_X_AMZN_TRACE_ID": f"Root={TRACE};Parent=53995c3f42cd8ad8;Sampled=1",
+    "RADGATE_TRACING": "1",
+}
+# The worker over shipped fakes, and a request that fails over what it was sent.
+TRACED = f"""
+from dataclasses import replace
+from chalicelib import bootstrap
+from tests.unit.services.test_worker import Bench
+
+bench = Bench()
+bench.worker = replace(bench.worker, stopwatch=bootstrap.stopwatch)
+bench.enqueue(b"an image", b"broken")
+bench.work()
+watch = bootstrap.stopwatch()
+try:
+    with watch.about("request", request_id="r-1"):
+        watch.annotate(study_id="")
+        with watch.lap("decode"):
+            int({SECRET!r})
+except ValueError as error:
+    print(type(error).__name__, *(study.id for study in bench.all()))
+"""
+
+
+def segments(program: str, **further: str) -> tuple[str, list[dict[str, Any]]]:
+    """Run a program and return what it printed and what the daemon of X-Ray would have got."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as daemon:
+        daemon.bind(("127.0.0.1", 0))
+        daemon.settimeout(0.5)
+        address = f"127.0.0.1:{daemon.getsockname()[1]}"
+        told = run(program, AWS_XRAY_DAEMON_ADDRESS=address, **LAMBDA | further)
+        received = []
+        with suppress(TimeoutError):  # all was sent before the program ended
+            while True:
+                header, _, document = daemon.recv(65_536).partition(b"\n")
+                assert json.loads(header) == {"format": "json", "version": 1}
+                received.append(json.loads(document))
+        return told, received
+
+
+def test_a_trace_has_the_parts_of_each_study_under_its_ids_and_nothing_of_an_image() -> None:
+    told, received = segments(TRACED)
+    kind, good, bad = told.split()
+    assert kind == "ValueError"  # what the block raised has come out of it
+    assert {one["trace_id"] for one in received} == {TRACE}
+    assert all("end_time" in one for one in received)
+    studies = [one for one in received if one["name"] == "## study"]
+    request = "11111111-2222-4333-8444-555555555555"
+    marked = [(one["annotations"]["study_id"], one["annotations"]["request_id"]) for one in studies]
+    assert marked == [(good, request), (bad, request), (good, request)]
+
+    def parts(parent: dict[str, Any]) -> list[str]:
+        return [one["name"] for one in received if one["parent_id"] == parent["id"]]
+
+    assert parts(studies[0]) == ["## fetch", "## decode", "## gate"]
+    assert parts(studies[1]) == ["## fetch", "## decode"]
+    assert parts(studies[2]) == ["## report", "## store"]
+    assert sum(one["name"] == "## predict" for one in received) == 1
+    assert studies[1]["annotations"]["error"] == "UnreadableImage"
+    [asked] = [one for one in received if one["name"] == "## request"]
+    assert asked["annotations"] == {"request_id": "r-1", "error": "ValueError"}
+    assert asked["error"] is True
+    whole = json.dumps(received)
+    assert SECRET not in whole
+    assert "cause" not in whole  # where the SDK would put texts and stacks
+    assert "uploads/" not in whole
+
+
+def test_the_sdk_s_own_switch_silences_a_traced_stage() -> None:
+    told, received = segments(TRACED, POWERTOOLS_TRACE_DISABLED="true")
+    assert told.startswith("ValueError ")
+    assert received == []
+
+
+def test_what_is_not_sampled_is_not_sent() -> None:
+    header = LAMBDA["_X_AMZN_TRACE_ID"].replace("Sampled=1", "Sampled=0")
+    assert segments(TRACED, _X_AMZN_TRACE_ID=header)[1] == []

@@ -114,7 +114,7 @@ def test_importing_app_loads_no_torch_no_numpy_and_makes_no_client() -> None:
     program = (
         "import json, sys, app;"
         "print(json.dumps([n for n in ('torch', 'numpy', 'boto3', 'botocore.client',"
-        " 'pydicom', 'PIL', 'fpdf') if n in sys.modules]))"
+        " 'pydicom', 'PIL', 'fpdf', 'aws_xray_sdk', 'wrapt') if n in sys.modules]))"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, check=True, text=True
