@@ -1,5 +1,5 @@
 # Needs make and Python 3.11 or newer, nothing else: `make demo` and `make test` set up the rest.
-.PHONY: demo run test check bench clean
+.PHONY: demo run test browser check bench clean
 .DEFAULT_GOAL := demo
 
 BIN := .venv/bin
@@ -22,6 +22,13 @@ run: $(STAMP)
 # Every test.
 test: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+
+# A browser for the tests of the portal, which are skipped without one: Debian's, else Playwright's.
+browser: $(STAMP)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet \
+	    --no-install-recommends -o Acquire::Retries=3 chromium-headless-shell; \
+	else $(BIN)/python -m playwright install --only-shell chromium; fi
 
 # Format, lint, types, template. The tests hold the architecture.
 check: $(STAMP) $(SCAN)/.requirements

@@ -113,6 +113,7 @@ def _show(console: Console, state: State) -> None:
         console.print_json({name: asdict(state)[name] for name in wanted})
         return
     console.facts(asdict(state).items())
+    console.print(f"\nIn a browser, with that key: {state.api_url}/")
     console.print("\nAnalyse a radiograph:\n")
     console.print(_curl(state))
 

@@ -16,6 +16,8 @@ from http import HTTPStatus
 from importlib import import_module
 from typing import Any
 
+from admin_cli.local.counting import Usage
+
 Response = tuple[int, dict[str, str], bytes]
 Handler = Callable[[str, str, Mapping[str, str], bytes, Mapping[str, Any]], Awaitable[Response]]
 Json = dict[str, Any]
@@ -24,7 +26,9 @@ Json = dict[str, Any]
 def bridge() -> None:
     """Patch the imported MiniStack in place. Call once, after ``ministack.app`` is imported."""
     gateway: Any = import_module("ministack.services.apigateway_v1")
-    gateway.handle_request = control_plane(gateway, gateway.handle_request)
+    usage = Usage(gateway)
+    usage.bridge()
+    gateway.handle_request = control_plane(gateway, gateway.handle_request, usage)
     gateway._media_type_matches = absent_type_is_binary(gateway._media_type_matches)
     gateway._build_lambda_event_v1 = event_with_key(gateway, gateway._build_lambda_event_v1)
     # A new function counts as ready after half a second, but the waiter of `chalice deploy` looks
@@ -46,7 +50,7 @@ def steady_queues(queues: Any) -> None:
     queues._HOST_EXPLICIT = False
 
 
-def control_plane(gateway: Any, original: Handler) -> Handler:
+def control_plane(gateway: Any, original: Handler, usage: Usage) -> Handler:
     """API Gateway's control plane with the missing calls added and broken patches mended."""
 
     async def handle(
@@ -58,6 +62,8 @@ def control_plane(gateway: Any, original: Handler) -> Handler:
             # and does not know the second.
             case "POST", ["restapis"] if gateway._qp(query, "mode") == "import":
                 return import_api(gateway, _json(body), _endpoint_type(gateway, query))
+            case "GET", ["usageplans", plan_id, "usage"]:
+                return usage.answer(plan_id, query)
             case "PUT", ["restapis", api_id]:
                 return put_api(gateway, api_id, _json(body))
             case "PATCH", ["restapis", _]:

@@ -27,6 +27,10 @@ ClientOption = Annotated[
 ]
 
 
+# The most days that one GetUsage takes.
+GATEWAY_DAYS = 90
+
+
 class Form(StrEnum):
     """The form of a report."""
 
@@ -71,14 +75,20 @@ def report(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     form = _form(console, form)
     stage = open_stage(console.stage)
     today = datetime.now(UTC).date()
+    asked = last is not None
     last = last or today
     first = first or last.replace(day=1)
     if first > last:
         raise typer.BadParameter("the first day is after the last", param_hint="--from")
     clients = _clients(stage, client)
+    if reconcile and (last - first).days >= GATEWAY_DAYS:
+        raise typer.BadParameter(
+            f"API Gateway tells of at most {GATEWAY_DAYS} days at once", param_hint="--from"
+        )
     used = {one.id: studies_by_day(stage.table, one.id, first, last) for one in clients}
     if reconcile:
-        _reconcile(console, form, stage, clients, first, min(last, today - timedelta(days=1)))
+        settled = last if asked else min(last, today - timedelta(days=1))
+        _reconcile(console, form, stage, clients, first, settled)
         return
     rows = [
         {"client": name, "day": day.isoformat(), "studies": count}
@@ -183,7 +193,7 @@ def _reconcile(  # noqa: PLR0913, PLR0917 - one caller, which has all of them
     first: date,
     last: date,
 ) -> None:
-    """Compare the ledger's studies with API Gateway's requests, of days that are over."""
+    """Compare the ledger's studies with API Gateway's requests, day for day of the same days."""
     rows = []
     for client in clients:
         plan = getattr(client, "usage_plan_id", None)
@@ -205,7 +215,12 @@ def _reconcile(  # noqa: PLR0913, PLR0917 - one caller, which has all of them
         console.print(csv_text(("client", "studies", "requests", "note"), rows))
     else:
         console.table(("client", "studies", "requests", "note"), (tuple(r.values()) for r in rows))
+    today = datetime.now(UTC).date()
     console.info(
-        "API Gateway's figures lag by half an hour and are best effort, so today is left out."
-        + (" The local AWS counts nothing." if stage.name == "local" else "")
+        "API Gateway's figures lag by half an hour and are best effort: "
+        + (
+            "those of today may still be short."
+            if last >= today
+            else "today is left out, unless --to names it."
+        )
     )

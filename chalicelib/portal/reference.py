@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from chalicelib.portal.markup import Part, add, make, prose
@@ -200,7 +199,7 @@ def _errors(document: Json) -> Iterator[Part]:
         rows.append(
             make(
                 "tr",
-                make("td", f"{status} {HTTPStatus(status).phrase}"),
+                make("td", str(status)),
                 make("th", make("code", code), scope="row", id=code),
                 make("td", *prose(example["description"])),
             )

@@ -11,7 +11,7 @@ function showDetail(place, study) {
   const part = (selector) => made.querySelector(selector);
   const decision = study.model?.scale === "decision";
   if (study.findings.length) {
-    part(".findings").hidden = part(".key-to-gauge").hidden = false;
+    part(".findings").hidden = false;
     part(".scale").textContent = decision ? "Score" : "Probability";
     part("tbody").replaceChildren(...study.findings.map(findingRow));
   }
@@ -37,7 +37,8 @@ function findingRow(finding) {
       "td",
       { className: "scale" },
       gauge(make("div", { className: "gauge", "aria-hidden": "true" }), value, threshold),
-      make("span", { className: "value" }, shown, make("span", { className: "help" }, ` of ${probability(threshold, value)}`)),
+      make("span", { className: "value" }, shown),
+      make("span", { className: "help" }, `operating point ${probability(threshold, value)}`),
     ),
     make("td", { className: "answer" }, positive ? "Positive" : "Negative"),
   );
