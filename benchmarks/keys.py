@@ -29,6 +29,7 @@ from chalicelib.tenants.directory import DynamoDirectory
 from chalicelib.tenants.ledger import DynamoLedger
 from chalicelib.tenants.studies import DynamoStudyStore
 from tests.fakes.values import a_client, a_key, a_plan, a_study
+from tests.foundation_table import table_definition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,26 +113,7 @@ def _started(size: int, step: int) -> int:
 
 def make_table() -> Table:
     """Create a table of the foundation's shape."""
-    texts = ("pk", "sk", "gsi1pk", "gsi1sk")
-    return boto3.resource("dynamodb").create_table(
-        TableName="radgate-scale",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in texts],
-        KeySchema=[
-            {"AttributeName": "pk", "KeyType": "HASH"},
-            {"AttributeName": "sk", "KeyType": "RANGE"},
-        ],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": records.INDEX,
-                "KeySchema": [
-                    {"AttributeName": "gsi1pk", "KeyType": "HASH"},
-                    {"AttributeName": "gsi1sk", "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-        ],
-    )
+    return boto3.resource("dynamodb").create_table(TableName="radgate-scale", **table_definition())
 
 
 def fill(table: Table, size: int, have: int) -> Client:

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def radgate(tmp_path_factory: pytest.TempPathFactory) -> Radgate:
-    return Radgate(tmp_path_factory.mktemp("demo") / "home")
+    """As a newcomer runs it: permissions are not enforced, which is how the local AWS begins."""
+    return Radgate(tmp_path_factory.mktemp("demo") / "home", enforcing=False)
 
 
 def demo(radgate: Radgate, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

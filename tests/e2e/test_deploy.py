@@ -20,6 +20,7 @@ from admin_cli.deploying.stage_settings import stage_settings
 from admin_cli.deploying.staging import MOUNT
 from admin_cli.deploying.teardown import remove_functions
 from admin_cli.foundation import apply_foundation, find_stack, read_foundation
+from admin_cli.local.iam import SWITCH
 from admin_cli.local.stack import install_packs
 from admin_cli.stage import open_stage
 from tests.e2e.conftest import Radgate
@@ -58,6 +59,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_ENDPOINT_URL", *emulator.LOCAL_CREDENTIALS):
             patch.setenv(name, "put back after the tests")
+        patch.setenv(SWITCH, "1")  # permissions are enforced, as in all tests of this folder
         patch.setenv("RADGATE_STAGES", str(stages))
         patch.setenv("RADGATE_HOME", str(home))
         emulator.start(home)

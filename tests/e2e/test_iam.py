@@ -25,6 +25,7 @@ from admin_cli.local.iam import SWITCH
 from chalicelib.aws import ClientSessions
 from chalicelib.reports.store import S3DocumentStore
 from tests.e2e.forbidden import BEYOND, FORBIDDEN, item, put
+from tests.foundation_table import table_definition
 from tests.unit.test_policies import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -89,17 +90,7 @@ def make_other_stage(own: Foundation) -> Foundation:
         Bucket=other.BucketName,
         CreateBucketConfiguration={"LocationConstraint": emulator.REGION},  # type: ignore[typeddict-item]
     )
-    boto3.client("dynamodb").create_table(
-        TableName=other.TableName,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[
-            {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")
-        ],
-        KeySchema=[
-            {"AttributeName": "pk", "KeyType": "HASH"},
-            {"AttributeName": "sk", "KeyType": "RANGE"},
-        ],
-    )
+    boto3.client("dynamodb").create_table(TableName=other.TableName, **table_definition())
     boto3.client("sqs").create_queue(QueueName=other.QueueUrl.rpartition("/")[2])
     iam = boto3.client("iam")
     trust = iam.get_role(RoleName="radgate-local-data")["Role"]["AssumeRolePolicyDocument"]

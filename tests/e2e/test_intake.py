@@ -19,7 +19,7 @@ from pydicom.data import get_testdata_file
 from admin_cli.emulator import LOCAL_CREDENTIALS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.e2e.conftest import Stack
 
@@ -45,9 +45,11 @@ def chest() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def api(stack: Stack) -> httpx.Client:
+def api(stack: Stack) -> Iterator[httpx.Client]:
+    headers = {"x-api-key": stack.api_key}
     # Its addresses are joined to the end of this one.
-    return httpx.Client(base_url=stack.api_url, headers={"x-api-key": stack.api_key}, timeout=120)
+    with httpx.Client(base_url=stack.api_url, headers=headers, timeout=120) as api:
+        yield api
 
 
 def open_upload(api: httpx.Client, size: int) -> Any:

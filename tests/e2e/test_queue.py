@@ -219,7 +219,9 @@ def let_time_pass(aws: Callable[[str], Any], study_id: str) -> None:
             ConditionExpression="attribute_exists(leased_until)",
             ExpressionAttributeValues={":past": {"S": past}},
         )
-    aws("lambda").invoke(FunctionName="radgate-local-sweep", Payload=json.dumps(SCHEDULED))
+    swept = aws("lambda").invoke(FunctionName="radgate-local-sweep", Payload=json.dumps(SCHEDULED))
+    assert "FunctionError" not in swept
+    swept["Payload"].close()  # boto3 keeps the connection open until then
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.4, 1.2])

@@ -15,7 +15,6 @@ from admin_cli.deploying.deployment_record import Deployment, write_deployment
 from admin_cli.foundation import apply_foundation
 from admin_cli.pacing import Pace
 from chalicelib import aws
-from chalicelib.domain import new_id
 from chalicelib.tenants import keys
 from chalicelib.tenants.deliveries import DynamoDeliveryStore
 from chalicelib.tenants.directory import DynamoDirectory
@@ -181,7 +180,7 @@ def test_a_name_is_shown_as_it_was_given(radgate: Radgate) -> None:
         ("clients", "create", "ok", "--name", "X", "--email", "x@x.example", "--plan", "gold"),
         ("keys", "issue", "ghost"),
         ("keys", "list", "ghost"),
-        ("keys", "revoke", new_id("key")),
+        ("keys", "revoke", "key_01JD8Z5M3Q4R6S7T8V9W0XYZAB"),
         ("keys", "revoke", "nonsense"),
         ("plans", "show", "gold"),
     ],

@@ -14,7 +14,7 @@ from botocore.config import Config
 from moto import mock_aws
 from moto.core.models import botocore_stubber
 
-from chalicelib.tenants.records import INDEX
+from tests.foundation_table import table_definition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,29 +38,10 @@ def table() -> Iterator[Table]:
 
 
 def make_table() -> Table:
-    texts = ("pk", "sk", "gsi1pk", "gsi1sk")
     once = Config(retries={"total_max_attempts": 1})  # a failure in a test is meant
     dynamodb = boto3.resource("dynamodb", region_name="eu-central-1", config=once)
-    return dynamodb.create_table(
-        TableName="radgate-test",
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in texts],
-        KeySchema=[
-            {"AttributeName": "pk", "KeyType": "HASH"},
-            {"AttributeName": "sk", "KeyType": "RANGE"},
-        ],
-        GlobalSecondaryIndexes=[
-            {
-                "IndexName": INDEX,
-                "KeySchema": [
-                    {"AttributeName": "gsi1pk", "KeyType": "HASH"},
-                    {"AttributeName": "gsi1sk", "KeyType": "RANGE"},
-                ],
-                # The least that a foundation may project; adapters must not rely on more.
-                "Projection": {"ProjectionType": "KEYS_ONLY"},
-            }
-        ],
-    )
+    # The least that a foundation may project; adapters must not rely on more.
+    return dynamodb.create_table(TableName="radgate-test", **table_definition("KEYS_ONLY"))
 
 
 def isolate_transactions(table: Table) -> list[str]:

@@ -75,7 +75,11 @@ def test_a_good_key_names_its_caller(
     assert (caller.client.id, caller.key.id) == ("acme", "key_1")
 
 
-@pytest.mark.parametrize("secret", [None, "", "rgl", SECRET[:-1], SECRET[:-1] + "é", "x" * 41])
+@pytest.mark.parametrize(
+    "secret",
+    [None, "", "rgl", SECRET[:-1], SECRET[:-1] + "é", "x" * 41],
+    ids=["none", "empty", "prefix", "too short", "not ASCII", "no prefix"],
+)
 def test_what_cannot_be_a_key_is_refused_without_a_look_up(
     service: IdentityService, directory: CountingDirectory, secret: str | None
 ) -> None:
