@@ -97,12 +97,7 @@ def apply_foundation(stage: str, tell: Callable[[str], None] = lambda _text: Non
             tell(f"stack {name}: removing what a failed first attempt left")
             client.delete_stack(StackName=name)
             stack = _settled(client, name)
-        if stack is not None and _holds_api(stack):
-            # The foundation alone, put in its place, would take functions and API away.
-            raise CliError(
-                f"stack {name} was made with an emitted template: deploy it with that again, and "
-                f"then `radgate --stage {stage} deploy --adopt`"
-            )
+        refuse_emitted(stage, stack)
         good = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
         if stack is None:
             tell(f"stack {name}: creating")
@@ -220,8 +215,17 @@ def describe(client: CloudFormationClient, name: str) -> StackTypeDef | None:
     return None if stack["StackStatus"] == "DELETE_COMPLETE" else stack
 
 
-def _holds_api(stack: StackTypeDef) -> bool:
-    return any(one.get("OutputKey") == API_OUTPUT for one in stack.get("Outputs", []))
+def refuse_emitted(stage: str, stack: StackTypeDef | None) -> None:
+    """Raise CliError for a stack with functions and API in it, as an emitted template makes it.
+
+    The foundation alone, put in its place, would take them away.
+    """
+    outputs = stack.get("Outputs", []) if stack else []
+    if any(one.get("OutputKey") == API_OUTPUT for one in outputs):
+        raise CliError(
+            f"stack {stack_name(stage)} was made with an emitted template: change or delete it by "
+            f"that alone; after a change, `radgate --stage {stage} deploy --adopt`"
+        )
 
 
 def _reason(client: CloudFormationClient, name: str, stack: StackTypeDef | None) -> str:

@@ -20,7 +20,7 @@ from admin_cli.deploying.stage_config import function_name
 from admin_cli.deploying.stage_settings import stage_settings
 from admin_cli.deploying.staging import PROJECT
 from admin_cli.deploying.wiring import unwired, wires
-from admin_cli.foundation import STILLBORN, find_stack, read_foundation
+from admin_cli.foundation import STILLBORN, find_stack, read_foundation, refuse_emitted
 from admin_cli.gateway import Gateway, gateway_client
 from admin_cli.runtime.remote import Mount
 from admin_cli.tenants.plan_coverage import uncovered
@@ -41,8 +41,9 @@ def deploy_changes(stage: str, home: Path) -> tuple[Change, ...]:
     that has not happened yet is told as a whole. Raises CliError and botocore's errors.
     """
     settings = stage_settings(stage)
-    changes = list(foundation_changes(stage))
     there = find_stack(stage)
+    refuse_emitted(stage, there)
+    changes = list(foundation_changes(stage))
     if there is None or there["StackStatus"] in STILLBORN:
         return (*changes, *_first(stage, settings))
     target = Target(stage, settings, read_foundation(stage), home)

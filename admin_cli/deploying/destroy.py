@@ -14,7 +14,13 @@ from admin_cli.deploying.deploy import alone
 from admin_cli.deploying.deployment import Target
 from admin_cli.deploying.stage_settings import stage_settings
 from admin_cli.deploying.teardown import remove_functions
-from admin_cli.foundation import STILLBORN, delete_stack, find_stack, read_foundation
+from admin_cli.foundation import (
+    STILLBORN,
+    delete_stack,
+    find_stack,
+    read_foundation,
+    refuse_emitted,
+)
 
 
 class Data(StrEnum):
@@ -47,6 +53,7 @@ def destroy_command(
         if stack is None:
             _show(console, removed=False, data=data)
             return
+        refuse_emitted(stage, stack)
         _ask(console, data, yes=yes)
         if stack["StackStatus"] in STILLBORN:  # it never held anything
             delete_stack(stage, console.info)

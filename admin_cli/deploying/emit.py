@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from admin_cli.deploying.chalice_runner import run_chalice
+from admin_cli.deploying.emit_conditions import settle
 from admin_cli.deploying.emit_plans import put_plans
 from admin_cli.deploying.emit_references import PLACEHOLDERS, placeholder_foundation, refer
 from admin_cli.deploying.emit_resources import complete
@@ -82,7 +83,7 @@ def emit(
     complete(packaged, stage, settings, foundation)
     put_plans(packaged["Resources"], stage, clients)
     put_warmth(packaged["Resources"], stage, settings, code)
-    template = merge(base_template(), packaged, stage, settings)
+    template = settle(merge(base_template(), packaged, stage, settings))
     written = folder / "template.json"
     # Without spaces: a template may have a million bytes, and 51,200 when it is sent along.
     written.write_text(json.dumps(template, separators=(",", ":")), encoding="utf-8")
