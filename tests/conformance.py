@@ -43,7 +43,8 @@ def strict_document() -> Json:
 @cache
 def _registry() -> Registry[Any]:
     resource = Resource.from_contents(strict_document(), default_specification=DRAFT202012)
-    return Registry().with_resource(_NAME, resource)
+    registry: Registry[Any] = Registry().with_resource(_NAME, resource)
+    return registry
 
 
 def validate(schema: Json, value: object) -> None:

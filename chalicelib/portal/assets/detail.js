@@ -67,7 +67,7 @@ function showPicture(view, study) {
     picture.src = sent;
     picture.hidden = false;
   }
-  note.textContent = sent ? "" : "Your image is not kept here; the report shows it beneath the heatmap.";
+  const kept = sent ? "" : " The image itself is not kept here; the report shows both.";
   const maps = study.heatmaps;
   view.querySelector(".which").hidden = maps.length < 2;
   view.querySelector(".strength").hidden = heat.hidden = maps.length === 0;
@@ -77,7 +77,7 @@ function showPicture(view, study) {
     const map = maps[select.selectedIndex];
     heat.src = map.url;
     heat.alt = `Heatmap of ${map.label}: regions that raised the answer`;
-    if (maps.length === 1) view.querySelector(".note").prepend(`${map.label}. `);
+    note.textContent = `${map.label}: regions that raised the answer. It outlines nothing.${kept}`;
   };
   const fade = () => heat.style.setProperty("opacity", strength.value / 100);
   select.addEventListener("change", show);
