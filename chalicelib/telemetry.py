@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, single_metric
 
@@ -124,7 +124,8 @@ class TracedStopwatch(Stopwatch):
     @contextmanager
     def _part(self, name: str) -> Iterator[None]:
         failure: BaseException | None = None
-        with self._tracer.provider.in_subsegment(name=f"## {name}") as part:
+        with self._tracer.provider.in_subsegment(name=f"## {name}") as opened:
+            part: Any = opened  # Powertools' type of it lacks the flags
             try:
                 yield
             except BaseException as error:  # noqa: BLE001 - raised again where the SDK cannot see it

@@ -17,9 +17,16 @@ from chalicelib.domain import SigningSecrets
 from chalicelib.tenants import records
 from chalicelib.tenants.audit import Change
 from chalicelib.tenants.dynamo import batch_get
-from chalicelib.tenants.webhooks import secrets_item, secrets_key, secrets_of
+from chalicelib.tenants.webhooks import (
+    DynamoHealthStore,
+    health_key,
+    secrets_item,
+    secrets_key,
+    secrets_of,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime, timedelta
 
     from mypy_boto3_dynamodb.service_resource import Table
@@ -33,11 +40,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Where a client's events go. `rotating_until`: so long the former secret signs as well."""
+    """Where a client's events go. `rotating_until`: so long the former secret signs as well.
+
+    `failing_since`: when nothing has succeeded since; `off_since`: when it was switched off, and
+    `off_because`.
+    """
 
     client: str
     url: str
     rotating_until: datetime | None
+    failing_since: datetime | None = None
+    off_since: datetime | None = None
+    off_because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +70,7 @@ class WebhookRegistry:
 
     def __init__(self, table: Table, trail: Trail, clock: Clock, *, loopback: bool) -> None:
         self._audited = AuditedTable(table, trail)
+        self._health = DynamoHealthStore(table)
         self._clock = clock
         self._loopback = loopback
 
@@ -65,6 +80,33 @@ class WebhookRegistry:
         if client.webhook is None or secrets is None:
             raise CliError(f"client {client_id} has no webhook: see `webhooks set`")
         return self._view(client_id, client.webhook, secrets)
+
+    def webhooks(self, clients: Iterable[Client]) -> tuple[Webhook, ...]:
+        """Return the webhooks of these clients, of those that have one."""
+        read = (self._read(one.id) for one in clients if one.webhook and one.deleting_at is None)
+        return tuple(
+            self._view(client.id, client.webhook, secrets)
+            for client, secrets in read
+            if client.webhook is not None and secrets is not None
+        )
+
+    def resume(self, client_id: str) -> bool:
+        """Forget how a webhook has fared; False when it was not switched off.
+
+        Raises CliError without a webhook.
+        """
+        if self.webhook(client_id).off_since is None:
+            return False
+
+        def plan() -> Change | None:
+            known = self._health.health(client_id)
+            if known.off_since is None:
+                return None
+            before = {"off_since": _text(known.off_since), "off_because": known.off_because}
+            writes = [self._audited.delete(health_key(client_id))]
+            return Change("webhook.resume", client_id, client_id, before, None, writes)
+
+        return self._audited.trail.commit(plan) is not None
 
     def set(self, client_id: str, url: str) -> SignedWebhook:
         """Send a client's events to `url`, signed with a new secret if there is none yet.
@@ -134,6 +176,7 @@ class WebhookRegistry:
             writes = [
                 self._point(client_id, client.webhook, None),
                 self._audited.delete(secrets_key(client_id)),
+                self._audited.delete(health_key(client_id)),
             ]
             before = {"webhook": told_url(client.webhook)}
             return Change("webhook.remove", client_id, client_id, before, None, writes)
@@ -168,7 +211,11 @@ class WebhookRegistry:
 
     def _view(self, client_id: str, url: str, secrets: SigningSecrets) -> Webhook:
         both = len(secrets.in_force(self._clock())) > 1
-        return Webhook(client_id, url, secrets.former_until if both else None)
+        until, health = secrets.former_until if both else None, self._health.health(client_id)
+        if health.url != url:
+            return Webhook(client_id, url, until)
+        fared = (health.failing_since, health.off_since, health.off_because)
+        return Webhook(client_id, url, until, *fared)
 
 
 def _text(moment: datetime | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta  # noqa: TC003 - typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 from admin_cli.console import CliError, console_of
 from admin_cli.stage import open_stage
 from admin_cli.tenants.keys import parse_duration
+from admin_cli.tenants.webhook_events import fares, minute, outcome_of, state
 from admin_cli.tenants.webhook_registry import WebhookRegistry
 from chalicelib import aws
 from chalicelib.delivery.outbox import SqsOutbox
@@ -18,12 +18,7 @@ from chalicelib.services.delivering import a_test
 from chalicelib.tenants.deliveries import DynamoDeliveryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from datetime import datetime
-
     from admin_cli.stage import Stage
-    from chalicelib.domain import Delivery
-    from chalicelib.ports import DeliveryStore, Outbox
 
 app = typer.Typer(
     help="Where a client's events are posted, signed, and what became of each.",
@@ -31,8 +26,6 @@ app = typer.Typer(
 )
 ClientArgument = Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")]
 SHOWN_ONCE = "Give it to the receiver now: it will not be shown again."
-_TEST_SECONDS = 120
-_LOOKS_A_SECOND = 4
 
 
 @app.command("set")
@@ -60,17 +53,46 @@ def set_webhook(
     console.info(f"Events of client {client} go to {url}")
 
 
+@app.command("list")
+def list_webhooks(context: typer.Context) -> None:
+    """List the webhooks of all clients and how each fares: on, failing since when, or off."""
+    console = console_of(context)
+    stage = open_stage(console.stage)
+    found = _registry(stage).webhooks(stage.accounts.clients())
+    if console.json:
+        console.print_json(found)
+        return
+    console.table(("client", "url", "state"), ((one.client, one.url, fares(one)) for one in found))
+
+
+@app.command()
+def resume(context: typer.Context, client: ClientArgument) -> None:
+    """Post a client's events again, after its webhook was switched off. Twice is no error.
+
+    What was given up meanwhile is not posted any more.
+
+    Example: radgate webhooks resume acme
+    """
+    console = console_of(context)
+    resumed = _registry(open_stage(console.stage)).resume(client)
+    if console.json:
+        console.print_json({"client": client, "resumed": resumed})
+    else:
+        console.print(f"The webhook of client {client} is on{'' if resumed else ', and was'}.")
+
+
 @app.command()
 def show(context: typer.Context, client: ClientArgument) -> None:
-    """Show a client's webhook, without its secret."""
+    """Show a client's webhook, without its secret, and how it fares."""
     console = console_of(context)
     webhook = _registry(open_stage(console.stage)).webhook(client)
     if console.json:
         console.print_json(webhook)
         return
     until = webhook.rotating_until
-    signed = "with one secret" if until is None else f"with two secrets until {_minute(until)}"
-    console.facts((("client", client), ("url", webhook.url), ("signed", signed)))
+    signed = "with one secret" if until is None else f"with two secrets until {minute(until)}"
+    facts = (("client", client), ("url", webhook.url), ("signed", signed))
+    console.facts((*facts, ("state", fares(webhook))))
 
 
 @app.command()
@@ -98,7 +120,7 @@ def rotate(
     console.print(str(made.secret))
     until = made.webhook.rotating_until
     if until is not None:
-        console.info(f"The old secret signs as well until {_minute(until)}. {SHOWN_ONCE}")
+        console.info(f"The old secret signs as well until {minute(until)}. {SHOWN_ONCE}")
 
 
 @app.command()
@@ -152,46 +174,9 @@ def log(
         return
     for one in found:
         what = f"{one.channel:7}  {one.kind}  {one.study_id or ''}".rstrip()
-        console.print(f"{_minute(one.created_at)}  {what}")
-        console.print(f"    {one.id}  {_state(one)}")
-
-
-def outcome_of(
-    delivery: Delivery,
-    store: DeliveryStore,
-    outbox: Outbox,
-    wait: Callable[[float], None] = time.sleep,
-) -> Delivery:
-    """Store and send a test event, and return how its one try ended.
-
-    `wait` waits for as many seconds as it is told. Raises CliError when nothing happens.
-    """
-    store.add(delivery)
-    outbox.send(delivery)
-    for _ in range(_TEST_SECONDS * _LOOKS_A_SECOND):
-        found = store.get(delivery.client_id, delivery.id, delivery.channel)
-        if found is None:
-            raise CliError("the client was deleted meanwhile")
-        if found.status != "pending":
-            return found
-        wait(1 / _LOOKS_A_SECOND)
-    raise CliError(f"event {delivery.id} was not sent within {_TEST_SECONDS} seconds: see the log")
+        console.print(f"{minute(one.created_at)}  {what}")
+        console.print(f"    {one.id}  {state(one)}")
 
 
 def _registry(stage: Stage) -> WebhookRegistry:
     return WebhookRegistry(stage.table, stage.trail, stage.clock, loopback=stage.name == "local")
-
-
-def _minute(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def _state(delivery: Delivery) -> str:
-    """Return how a delivery stands, in a few words."""
-    if delivery.status == "delivered":
-        return f"delivered at try {delivery.attempt}"
-    if delivery.next_at is None:
-        return f"given up after try {delivery.attempt}: {delivery.last_error}"
-    if not delivery.attempt:
-        return "waits for its first try"
-    return f"after try {delivery.attempt}, next {_minute(delivery.next_at)}: {delivery.last_error}"

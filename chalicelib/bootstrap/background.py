@@ -90,8 +90,9 @@ def delivering() -> DeliveryService:
     from chalicelib.delivery.mail import MailCourier
     from chalicelib.delivery.webhook import Network, WebhookCourier
     from chalicelib.services.delivering import DeliveryService
+    from chalicelib.services.switching import Switch
     from chalicelib.tenants.deployment import DeploymentReader
-    from chalicelib.tenants.webhooks import DynamoSecretStore
+    from chalicelib.tenants.webhooks import DynamoHealthStore, DynamoSecretStore
 
     known = settings()
     ours = table(known.table)
@@ -107,6 +108,7 @@ def delivering() -> DeliveryService:
             ),
             "webhook": WebhookCourier(DynamoSecretStore(ours), now, network),
         },
+        switch=Switch(DynamoHealthStore(ours), monitor("deliver"), now),
         monitor=monitor("deliver"),
         clock=now,
     )

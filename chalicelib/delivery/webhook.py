@@ -1,6 +1,7 @@
 """Posts signed events to the URLs that clients have named; `address.py` says where it may go.
 
-Nothing of the answer is used but its status: no redirect is followed, the body is thrown away.
+Nothing of the answer is used but its status and how long to wait: no redirect is followed, the
+body is thrown away.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import ssl
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, timedelta
+from email.utils import parsedate_to_datetime
 from functools import cache
 from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING
@@ -22,6 +24,7 @@ from chalicelib.domain import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
 
     from chalicelib.delivery.address import Resolver, Target
     from chalicelib.domain import Client, Delivery
@@ -29,8 +32,10 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS = 3.0
 _ADDRESSES = 3  # of one name, tried in turn
+_MAX_DIGITS = 9  # of a number of seconds: more than a life
 _BODY_BYTES = 16_384  # read and thrown away, so that the other side sees no broken connection
 _GONE = 410
+_WAIT = {429, 503}  # with these an answer may say when to come again
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +87,21 @@ class WebhookCourier:
             "Connection": "close",
         }
         try:
-            status = self._post(target, reachable[:_ADDRESSES], headers, body)
+            status, wait = self._post(target, reachable[:_ADDRESSES], headers, body)
         except (OSError, HTTPException) as error:
             return Outcome(verdict="later", reason=_reason(error))
         if 200 <= status < 300:  # noqa: PLR2004 - the range of success
             return Outcome(verdict="delivered")
         if status == _GONE:
-            return Outcome(verdict="never", reason="The server answered 410, gone for good.")
-        return Outcome(verdict="later", reason=f"The server answered {status}.")
+            reason = "The server answered 410, gone for good."
+            return Outcome(verdict="never", reason=reason, gone=True)
+        asked = retry_after(wait, now) if status in _WAIT else None
+        return Outcome(verdict="later", reason=f"The server answered {status}.", wait=asked)
 
     def _post(
         self, target: Target, reachable: Sequence[str], headers: dict[str, str], body: bytes
-    ) -> int:
+    ) -> tuple[int, str]:
+        """Return the status of the answer, and its `Retry-After` as it is."""
         # Given its socket, this class never looks at the name or connects by itself.
         connection = HTTPConnection(target.host, target.port)
         connection.sock = sock = self._connect(target, reachable)
@@ -105,7 +113,7 @@ class WebhookCourier:
                     raise TimeoutError
                 with suppress(OSError, HTTPException):
                     answer.read(_BODY_BYTES)
-                return answer.status
+                return answer.status, answer.headers.get("Retry-After", "")
         finally:
             connection.close()
 
@@ -136,6 +144,20 @@ def event_body(delivery: Delivery) -> bytes:
     at = delivery.created_at.astimezone(UTC).isoformat(timespec="milliseconds")
     event = {"type": delivery.kind, "timestamp": at.replace("+00:00", "Z"), "data": data}
     return json.dumps(event, separators=(",", ":")).encode()
+
+
+def retry_after(text: str, now: datetime) -> timedelta | None:
+    """Return the wait that a `Retry-After` asks for: seconds, or a date. None for anything else."""
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return timedelta(seconds=int(text[:_MAX_DIGITS]))
+    try:
+        at = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    if at.tzinfo is None:  # an offset of -0000: the time is in UTC all the same
+        at = at.replace(tzinfo=UTC)
+    return max(timedelta(), at - now)
 
 
 @contextmanager

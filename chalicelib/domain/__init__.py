@@ -16,10 +16,12 @@ from chalicelib.domain.clients import (
     is_expired,
 )
 from chalicelib.domain.deliveries import (
+    FAILING_FOR,
     TELL_FOR,
     Channel,
     Delivery,
     EventKind,
+    Health,
     Notice,
     Outcome,
     SigningSecrets,
@@ -64,6 +66,7 @@ from chalicelib.domain.studies import (
 )
 
 __all__ = [
+    "FAILING_FOR",
     "IDEMPOTENCY_LIFE",
     "LEASE",
     "MAX_ATTEMPTS",
@@ -85,6 +88,7 @@ __all__ = [
     "EventKind",
     "Finding",
     "GatePolicy",
+    "Health",
     "Heatmap",
     "HeatmapLink",
     "Idempotency",

@@ -14,6 +14,8 @@ EventKind = Literal["study.succeeded", "study.failed", "test"]
 
 # After so long an event is given up.
 TELL_FOR = timedelta(hours=24)
+# A webhook that has taken nothing for so long is switched off.
+FAILING_FOR = timedelta(days=3)
 # What a line of the log may say of a try, in characters.
 MAX_REASON = 200
 
@@ -48,10 +50,27 @@ class Outcome(Value):
     """What came of one try: it was `delivered`, may succeed `later`, or `never` will.
 
     `reason`: in our own words, for the client's log; never what the other side said.
+    `wait`: for how long the other side asked to be left alone; None when it asked for nothing.
+    `gone`: it said that it will take nothing any more, this event or another.
     """
 
     verdict: Literal["delivered", "later", "never"]
     reason: str = Field(default="", max_length=MAX_REASON)
+    wait: timedelta | None = None
+    gone: bool = False
+
+
+class Health(Value):
+    """How a client's webhook has fared at `url`. One that leads elsewhere by now starts anew.
+
+    `failing_since`: when the first of its failures was, since when nothing succeeded. `off_since`:
+    since when nothing is posted any more, `off_because`: why.
+    """
+
+    url: str = ""
+    failing_since: AwareDatetime | None = None
+    off_since: AwareDatetime | None = None
+    off_because: str = Field(default="", max_length=MAX_REASON)
 
 
 class SigningSecrets(Value):

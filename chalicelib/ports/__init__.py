@@ -1,7 +1,7 @@
 """What the services need of the world, as Protocols that adapters and fakes satisfy."""
 
 from chalicelib.ports.clients import Directory, Ledger, SecretStore
-from chalicelib.ports.deliveries import Courier, DeliveryStore, Outbox
+from chalicelib.ports.deliveries import Courier, DeliveryStore, HealthStore, Outbox
 from chalicelib.ports.images import Classifier, Decoder, Gate, ReportWriter
 from chalicelib.ports.jobs import Intake, JobQueue, JobStore, SourceStore
 from chalicelib.ports.operation import Clock, Monitor, Unit
@@ -17,6 +17,7 @@ __all__ = [
     "DocumentStore",
     "Erasure",
     "Gate",
+    "HealthStore",
     "Intake",
     "JobQueue",
     "JobStore",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from chalicelib.domain import (
         Client,
         Delivery,
+        Health,
         Outcome,
     )
 
@@ -32,6 +33,16 @@ class DeliveryStore(Protocol):
 
     def log(self, client_id: str, limit: int) -> tuple[Delivery, ...]:
         """Return a client's deliveries, newest first."""
+
+
+class HealthStore(Protocol):
+    """Remembers how each client's webhook has fared. Every method raises StorageUnavailable."""
+
+    def health(self, client_id: str) -> Health:
+        """Return what is known, an empty one for a webhook that nothing is known of."""
+
+    def advance(self, client_id: str, before: Health, after: Health) -> bool:
+        """Replace `before`, if it still stands, by `after`. False when another was faster."""
 
 
 class Outbox(Protocol):

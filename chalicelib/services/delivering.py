@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from chalicelib.domain import Channel, Client, Notice, Study
     from chalicelib.ports import Clock, Courier, DeliveryStore, Directory, Monitor, Outbox
+    from chalicelib.services.switching import Switch
 
 # Longer than a function may run: whoever has claimed a try is done with it by then.
 HOLD = timedelta(seconds=90)
@@ -91,6 +92,7 @@ class DeliveryService:
     directory: Directory
     outbox: Outbox
     couriers: Mapping[Channel, Courier]
+    switch: Switch
     monitor: Monitor
     clock: Clock
     chance: Callable[[], float] = random.random
@@ -116,18 +118,28 @@ class DeliveryService:
         )
         if self._move(found, claimed) is None:
             return None
-        told = self._note(claimed, _after(claimed, self._try(claimed)))
+        outcome, called = self._try(claimed)
+        told = self._note(claimed, _after(claimed, outcome, self.clock()))
         if told is not None:
             self.outbox.send(told)
+        if called is not None:
+            self.switch.note(called, outcome)
         return told
 
-    def _try(self, delivery: Delivery) -> Outcome:
+    def _try(self, delivery: Delivery) -> tuple[Outcome, Client | None]:
+        """Try once; return what came of it, and the client whose webhook was called, if one was."""
         client = self.directory.client(delivery.client_id)
         if client is None or client.deleting_at is not None:
-            return Outcome(verdict="never", reason="The client is being deleted.")
+            return Outcome(verdict="never", reason="The client is being deleted."), None
         if delivery.channel not in _channels(client):
-            return Outcome(verdict="never", reason=f"The {delivery.channel} was switched off.")
-        return self.couriers[delivery.channel].tell(client, delivery)
+            reason = f"The {delivery.channel} was switched off."
+            return Outcome(verdict="never", reason=reason), None
+        courier = self.couriers[delivery.channel]
+        if delivery.channel != "webhook":
+            return courier.tell(client, delivery), None
+        if reason := self.switch.off(client):
+            return Outcome(verdict="never", reason=reason), None
+        return courier.tell(client, delivery), client
 
     def _note(self, before: Delivery, after: Delivery) -> Delivery | None:
         """Note how a delivery stands, and tell the operator, without the address."""
@@ -151,14 +163,22 @@ class DeliveryService:
         return after if self.store.advance(before, after) else None
 
 
-def _after(claimed: Delivery, outcome: Outcome) -> Delivery:
-    """Return how a delivery stands after a try; `next_at` was set when the try was claimed."""
+def _after(claimed: Delivery, outcome: Outcome, now: datetime) -> Delivery:
+    """Return how a delivery stands after a try that ended at `now`.
+
+    Its `next_at` was set when the try was claimed. It is put off for as long as the other side
+    asked for, but not beyond a last try within the event's day.
+    """
     if outcome.verdict == "delivered":
         return _ended(claimed, "delivered", "")
     again = claimed.next_at is not None and claimed.next_at < _last_moment(claimed)
     if outcome.verdict == "never" or not again or claimed.kind == "test":
         return _ended(claimed, "failed", outcome.reason)
-    return claimed.model_copy(update={"last_error": outcome.reason})
+    next_at = claimed.next_at
+    if outcome.wait is not None and next_at is not None:
+        asked = now + min(outcome.wait, TELL_FOR)
+        next_at = max(next_at, min(asked, _last_moment(claimed) - HOLD))
+    return claimed.model_copy(update={"last_error": outcome.reason, "next_at": next_at})
 
 
 def _ended(delivery: Delivery, status: str, reason: str) -> Delivery:

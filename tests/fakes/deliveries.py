@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from chalicelib.domain import Delivery, Notice, Outcome, SigningSecrets, new_id
-from chalicelib.ports import Courier, DeliveryStore, Outbox, SecretStore
+from chalicelib.domain import Delivery, Health, Notice, Outcome, SigningSecrets, new_id
+from chalicelib.ports import Courier, DeliveryStore, HealthStore, Outbox, SecretStore
 from tests.fakes.values import NOON
 
 if TYPE_CHECKING:
@@ -48,6 +48,22 @@ class FakeDeliveryStore(DeliveryStore):
         own = (one for place, one in self._kept.items() if place[0] == client_id)
         newest = sorted(own, key=lambda one: (one.id, one.channel), reverse=True)
         return tuple(newest[:limit])
+
+
+class FakeHealthStore(HealthStore):
+    """How webhooks have fared, in a dictionary."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Health] = {}
+
+    def health(self, client_id: str) -> Health:
+        return self.kept.get(client_id, Health())
+
+    def advance(self, client_id: str, before: Health, after: Health) -> bool:
+        if _fared(self.health(client_id)) != _fared(before):
+            return False
+        self.kept[client_id] = after
+        return True
 
 
 class FakeOutbox(Outbox):
@@ -106,6 +122,10 @@ def notice_of(delivery: Delivery) -> Notice:
 
 def _place(delivery: Delivery) -> _Place:
     return delivery.client_id, delivery.id, delivery.channel
+
+
+def _fared(health: Health) -> tuple[object, ...]:
+    return health.url, health.failing_since, health.off_since
 
 
 def _standing(delivery: Delivery) -> tuple[object, ...]:

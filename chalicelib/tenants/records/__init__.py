@@ -13,6 +13,7 @@
 | once    | CLIENT#<id>    | ONCE#<sha256>   | an idempotency key's study; forgotten likewise |
 | job     | JOBS#<shard>   | <study id>      | what a worker needs of a queued study         |
 | webhook | CLIENT#<id>    | WEBHOOK         | the secrets that sign a client's events       |
+| health  | CLIENT#<id>    | WEBHOOKHEALTH   | how its webhook has fared, and whether it is off |
 | event   | CLIENT#<id>    | EVENT#<id>#<ch> | gsi1pk DUE#<shard>, gsi1sk next try, while due |
 | former  | CLIENT#<id>    | FORMER          | gsi1pk FORMER, gsi1sk <id>: a deleted client  |
 

@@ -10,13 +10,13 @@ import pytest
 
 from admin_cli.console import CliError
 from admin_cli.tenants.removal import ClientStore
+from admin_cli.tenants.webhook_events import outcome_of
 from admin_cli.tenants.webhook_registry import WebhookRegistry
-from admin_cli.tenants.webhooks import outcome_of
-from chalicelib.domain import Delivery
+from chalicelib.domain import Delivery, Health
 from chalicelib.services.delivering import a_test
 from chalicelib.tenants import records
 from chalicelib.tenants.deliveries import DynamoDeliveryStore
-from chalicelib.tenants.webhooks import DynamoSecretStore
+from chalicelib.tenants.webhooks import DynamoHealthStore, DynamoSecretStore
 from tests.fakes.deliveries import FakeDeliveryStore, FakeOutbox, a_delivery
 from tests.fakes.values import NOON
 
@@ -46,6 +46,55 @@ def client(world: World) -> Client:
     found = world.accounts.client("acme")
     assert found is not None
     return found
+
+
+# --- switched off, resumed --------------------------------------------------------------
+
+
+def switched_off(world: World, url: str = URL) -> Health:
+    health = Health(url=url, failing_since=NOON, off_since=NOON + DAY, off_because="It is gone.")
+    assert DynamoHealthStore(world.table).advance("acme", Health(), health)
+    return health
+
+
+def test_one_that_was_switched_off_shows_and_is_resumed_once(world: World) -> None:
+    create(world)
+    create(world, "without")
+    webhooks(world).set("acme", URL)
+    health = switched_off(world)
+    [listed] = webhooks(world).webhooks(world.accounts.clients())
+    assert listed == webhooks(world).webhook("acme")
+    told = (listed.client, listed.failing_since, listed.off_since, listed.off_because)
+    assert told == ("acme", NOON, health.off_since, "It is gone.")
+    assert webhooks(world).resume("acme")
+    assert not webhooks(world).resume("acme")
+    assert webhooks(world).webhook("acme").off_since is None
+    last = world.audited()[-1]
+    assert (last.action, last.client_id) == ("webhook.resume", "acme")
+
+
+def test_how_a_former_url_fared_is_not_told_of_the_next(world: World) -> None:
+    create(world)
+    webhooks(world).set("acme", URL)
+    switched_off(world)
+    webhooks(world).set("acme", OTHER)
+    assert webhooks(world).webhook("acme").off_since is None
+    assert not webhooks(world).resume("acme")
+
+
+def test_removing_forgets_that_it_was_off(world: World) -> None:
+    create(world)
+    webhooks(world).set("acme", URL)
+    switched_off(world)
+    webhooks(world).remove("acme")
+    webhooks(world).set("acme", URL)
+    assert webhooks(world).webhook("acme").off_since is None
+
+
+def test_nobody_s_webhook_is_resumed(world: World) -> None:
+    create(world)
+    with pytest.raises(CliError, match="no webhook"):
+        webhooks(world).resume("acme")
 
 
 # --- set, show --------------------------------------------------------------------------

@@ -7,19 +7,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chalicelib.domain import Client, Delivery, SigningSecrets
+from chalicelib.domain import Client, Delivery, Health, SigningSecrets
 from chalicelib.errors import StorageUnavailable
 from chalicelib.tenants import records
 from chalicelib.tenants.deliveries import DynamoDeliveryStore
 from chalicelib.tenants.deployment import DEPLOYMENT_KEY, DeploymentReader
-from chalicelib.tenants.webhooks import DynamoSecretStore, secrets_item
-from tests.fakes.deliveries import FakeDeliveryStore, FakeSecretStore, a_delivery
+from chalicelib.tenants.webhooks import DynamoHealthStore, DynamoSecretStore, secrets_item
+from tests.fakes.deliveries import (
+    FakeDeliveryStore,
+    FakeHealthStore,
+    FakeSecretStore,
+    a_delivery,
+)
 from tests.fakes.values import NOON
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
-    from chalicelib.ports import DeliveryStore, SecretStore
+    from chalicelib.ports import DeliveryStore, HealthStore, SecretStore
 
 LATER = NOON + timedelta(minutes=5)
 
@@ -37,6 +42,29 @@ def tried(delivery: Delivery, **fields: object) -> Delivery:
 
 def kept(store: DeliveryStore, delivery: Delivery) -> Delivery | None:
     return store.get(delivery.client_id, delivery.id, delivery.channel)
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def healths(request: pytest.FixtureRequest) -> HealthStore:
+    if request.param == "fake":
+        return FakeHealthStore()
+    return DynamoHealthStore(request.getfixturevalue("table"))
+
+
+def test_how_a_webhook_fares_moves_on_from_what_was_read(healths: HealthStore) -> None:
+    unknown = Health()
+    assert healths.health("acme") == unknown
+    failing = Health(url="https://a.example/", failing_since=NOON)
+    off = failing.model_copy(update={"off_since": LATER, "off_because": "gone"})
+    assert healths.advance("acme", unknown, failing)
+    assert not healths.advance("acme", unknown, off)
+    assert healths.advance("acme", failing, off)
+    assert healths.health("acme") == off
+    assert not healths.advance("acme", failing, Health(url="https://a.example/"))
+    elsewhere = Health(url="https://b.example/")
+    assert healths.advance("acme", off, elsewhere)
+    assert healths.health("acme") == elsewhere
+    assert healths.health("other") == unknown
 
 
 def test_a_delivery_is_read_as_it_was_stored(store: DeliveryStore) -> None:

@@ -7,14 +7,18 @@ import socket
 import ssl
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from hypothesis import given
+from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
 from chalicelib.delivery import signature
-from chalicelib.delivery.webhook import Network, WebhookCourier, event_body
+from chalicelib.delivery.webhook import Network, WebhookCourier, event_body, retry_after
 from chalicelib.domain import Outcome, SigningSecrets
 from tests.fakes.clock import FixedClock
 from tests.fakes.deliveries import FakeSecretStore, a_delivery
@@ -143,6 +147,43 @@ def test_each_kind_of_event_has_its_body(fields: dict[str, Any], data: dict[str,
     event = json.loads(event_body(a_delivery(**fields)))
     assert event["type"] == fields["kind"]
     assert event["data"] == data
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("text", "wait"),
+    [
+        ("0", timedelta(0)),
+        (" 120 ", timedelta(minutes=2)),
+        ("9" * 400, timedelta(seconds=999_999_999)),
+        (format_datetime(NOON + timedelta(hours=3), usegmt=True), timedelta(hours=3)),
+        (format_datetime(NOON - timedelta(hours=3), usegmt=True), timedelta(0)),
+        ("-5", None),
+        ("1.5", None),
+        ("soon", None),
+        ("Fri, 99 Foo 2026 10:00:00 GMT", None),
+        ("", None),
+    ],
+)
+def test_a_busy_server_says_when_to_come_again(
+    internet: Internet, status: int, text: str, wait: timedelta | None
+) -> None:
+    internet.server.status = status
+    internet.server.headers["Retry-After"] = text
+    outcome = internet.tell()
+    assert (outcome.verdict, outcome.wait) == ("later", wait)
+
+
+def test_only_a_busy_server_is_asked_when(internet: Internet) -> None:
+    internet.server.status = 500
+    internet.server.headers["Retry-After"] = "120"
+    assert internet.tell().wait is None
+
+
+@given(st.text())
+def test_no_retry_after_is_more_than_a_wait(text: str) -> None:
+    wait = retry_after(text, NOON)
+    assert wait is None or wait >= timedelta(0)
 
 
 def test_a_retry_has_the_same_body_and_another_time(internet: Internet) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.domain import TELL_FOR, Outcome, Study, StudyStatus
+from chalicelib.domain import FAILING_FOR, TELL_FOR, Outcome, Study, StudyStatus
 from chalicelib.errors import StorageUnavailable
 from chalicelib.services.delivering import (
     ENDED_BY_ITSELF,
@@ -21,10 +21,12 @@ from chalicelib.services.delivering import (
     deliveries_for,
     pause,
 )
+from chalicelib.services.switching import Switch
 from tests.fakes.clock import FixedClock
 from tests.fakes.deliveries import (
     FakeCourier,
     FakeDeliveryStore,
+    FakeHealthStore,
     FakeOutbox,
     a_delivery,
     notice_of,
@@ -36,7 +38,7 @@ from tests.fakes.values import NOON, a_client, a_study
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chalicelib.domain import Client, Delivery
+    from chalicelib.domain import Client, Delivery, Health
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "delivery.md"
 DONE = Outcome(verdict="delivered")
@@ -54,6 +56,7 @@ class World:
     directory: FakeDirectory = field(default_factory=FakeDirectory)
     mail: FakeCourier = field(default_factory=FakeCourier)
     webhook: FakeCourier = field(default_factory=FakeCourier)
+    health: FakeHealthStore = field(default_factory=FakeHealthStore)
     monitor: FakeMonitor = field(default_factory=FakeMonitor)
     chance: float = 0.5
     client: Client = field(default_factory=lambda: a_client(mail=True, webhook=HOOK))
@@ -69,6 +72,7 @@ class World:
             directory=wrap(self.directory),
             outbox=wrap(self.outbox),
             couriers={"mail": wrap(self.mail), "webhook": wrap(self.webhook)},
+            switch=Switch(wrap(self.health), self.monitor, self.clock),
             monitor=self.monitor,
             clock=self.clock,
             chance=lambda: self.chance,
@@ -378,6 +382,109 @@ def test_the_table_in_the_documentation_is_the_schedule() -> None:
     assert pause(6, 1) == pause(7, 1) == pause(60, 1)
 
 
+@pytest.mark.parametrize(
+    ("wait", "waited"),
+    [
+        (timedelta(0), HOLD + timedelta(minutes=1)),  # the schedule's own pause is longer
+        (timedelta(minutes=30), timedelta(minutes=30)),
+        (timedelta(hours=20), timedelta(hours=20)),
+        (timedelta(hours=24), TELL_FOR - HOLD),  # a last try within the day
+        (timedelta(days=10_000), TELL_FOR - HOLD),
+    ],
+)
+def test_a_server_that_asks_for_time_gets_it_within_the_day(
+    wait: timedelta, waited: timedelta
+) -> None:
+    asked = AGAIN.model_copy(update={"wait": wait})
+    world = World(webhook=FakeCourier([asked, DONE]))
+    delivery = world.have()
+    told = world.service().deliver(notice_of(delivery))
+    assert told is not None
+    assert (told.status, told.next_at) == ("pending", NOON + waited)
+    world.sweep_until_done(delivery)
+    assert (world.now(delivery).status, world.now(delivery).attempt) == ("delivered", 2)
+
+
+# --- webhooks that are gone -------------------------------------------------------------
+
+
+GONE = NEVER.model_copy(update={"gone": True})
+
+
+def fail_for(world: World, days: float) -> Delivery:
+    """Have an event fail every two hours, for so long."""
+    end = world.clock.now + timedelta(days=days)
+    while True:
+        delivery = world.have(created_at=world.clock.now, next_at=world.clock.now)
+        told = world.service().deliver(notice_of(delivery))
+        assert told is not None
+        if world.clock.now >= end:
+            return told
+        world.clock.advance(2 * 3600)
+
+
+def test_a_webhook_that_is_gone_is_off_at_once_and_nothing_calls_it() -> None:
+    world = World(webhook=FakeCourier([GONE]))
+    world.service().deliver(notice_of(world.have()))
+    assert world.health.health("acme").off_because == NEVER.reason
+    told = world.service().deliver(notice_of(world.have()))
+    assert told is not None
+    reason = "The webhook is off since 2026-11-18 12:00 UTC: resume it first."
+    assert (told.status, told.last_error) == ("failed", reason)
+    assert len(world.webhook.told) == 1
+    assert [facts for event, facts in world.monitor.lines if event == "webhook off"] == [
+        {"client": "acme", "reason": NEVER.reason}
+    ]
+    assert sum(name == "WebhooksOff" for name, _, _ in world.monitor.values) == 1
+
+
+def test_a_webhook_that_has_failed_for_days_is_switched_off() -> None:
+    world = World(webhook=FakeCourier([AGAIN]))
+    fail_for(world, FAILING_FOR.days - 0.1)
+    assert world.health.health("acme").off_since is None
+    fail_for(world, 0.1)
+    health = world.health.health("acme")
+    assert health.failing_since == NOON
+    assert health.off_since == NOON + FAILING_FOR
+    assert health.off_because == f"It took nothing for 3 days. {AGAIN.reason}"
+    calls = len(world.webhook.told)
+    fail_for(world, 0)
+    assert len(world.webhook.told) == calls
+
+
+def test_one_success_begins_the_days_anew() -> None:
+    world = World(webhook=FakeCourier([AGAIN]))
+    fail_for(world, 2.9)
+    world.webhook.outcomes = [DONE]
+    fail_for(world, 0)
+    assert world.health.health("acme").failing_since is None
+    world.webhook.outcomes = [AGAIN]
+    fail_for(world, 2.9)
+    assert world.health.health("acme").off_since is None
+
+
+def test_a_webhook_that_leads_elsewhere_is_on_again_and_mail_never_stops() -> None:
+    world = World(webhook=FakeCourier([GONE, DONE]))
+    world.service().deliver(notice_of(world.have()))
+    mailed = world.service().deliver(notice_of(world.have(channel="mail")))
+    world.directory.put(world.client.model_copy(update={"webhook": "https://new.example/"}))
+    posted = world.service().deliver(notice_of(world.have()))
+    assert mailed is not None
+    assert posted is not None
+    assert (mailed.status, posted.status) == ("delivered", "delivered")
+
+
+def test_what_cannot_be_noted_of_a_webhook_harms_no_delivery() -> None:
+    class Away(FakeHealthStore):
+        def advance(self, client_id: str, before: Health, after: Health) -> bool:
+            raise StorageUnavailable("The table does not answer.")
+
+    world = World(webhook=FakeCourier([GONE]), health=Away())
+    told = world.service().deliver(notice_of(world.have()))
+    assert told is not None
+    assert told.status == "failed"
+
+
 # --- crashes ----------------------------------------------------------------------------
 
 
@@ -419,8 +526,9 @@ class _Fused:
         return call
 
 
-# get, advance (claim), client, tell, advance (note), and after a failure send
-CALLS = 6
+# get, advance (claim), client, health, tell, advance (note), send; what is noted of the webhook
+# after that is lost without harm
+CALLS = 7
 
 
 def killed_at(number: int, *, after: bool, outcomes: list[Outcome], error: Any) -> World:
@@ -467,15 +575,15 @@ def test_only_a_crash_between_try_and_note_tells_twice() -> None:
         for after in (False, True)
         if len(killed_at(number, after=after, outcomes=[DONE], error=Killed).webhook.told) == 2
     }
-    # After the fourth call, the try itself, and before the fifth, its note.
-    assert twice == {(4, True), (5, False)}
+    # After the fifth call, the try itself, and before the sixth, its note.
+    assert twice == {(5, True), (6, False)}
 
 
 def test_a_cut_off_try_says_so_in_the_log() -> None:
     world = World()
     delivery = world.have()
     with pytest.raises(Killed):
-        world.service(Fuse(4, after=True).wrap).deliver(notice_of(delivery))
+        world.service(Fuse(5, after=True).wrap).deliver(notice_of(delivery))
     found = world.now(delivery)
     assert (found.status, found.attempt, found.last_error) == ("pending", 1, ENDED_BY_ITSELF)
     assert cast("datetime", found.next_at) >= NOON + HOLD
