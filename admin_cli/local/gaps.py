@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from admin_cli.local.counting import Usage
+from admin_cli.local.template_gaps import whole_import
 
 Response = tuple[int, dict[str, str], bytes]
 Handler = Callable[[str, str, Mapping[str, str], bytes, Mapping[str, Any]], Awaitable[Response]]
@@ -31,6 +32,7 @@ def bridge() -> None:
     gateway.handle_request = control_plane(gateway, gateway.handle_request, usage)
     gateway._media_type_matches = absent_type_is_binary(gateway._media_type_matches)
     gateway._build_lambda_event_v1 = event_with_key(gateway, gateway._build_lambda_event_v1)
+    gateway._import_rest_api = whole_import(gateway, gateway._import_rest_api)
     # A new function counts as ready after half a second, but the waiter of `chalice deploy` looks
     # at once and then every five seconds: three waits a deploy for nothing.
     functions: Any = import_module("ministack.services.lambda_svc")
