@@ -1,11 +1,15 @@
-"""What all tests share: no measuring of time, and AWS's own descriptions read once."""
+"""What all tests share: workers, no measuring of time, AWS's own descriptions read once."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+import pytest
 from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from xdist.scheduler import Scheduling
 
 # Property tests measure no time: a busy machine must not fail them.
 settings.register_profile("no-deadline", deadline=None)
@@ -28,3 +32,11 @@ class ReadOnce(JSONFileLoader):
 
 
 Loader.FILE_LOADER_CLASS = ReadOnce
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist: only where there are workers
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    from tests.workers import FilesTogether  # noqa: PLC0415 - so that it works without
+
+    config.option.loadscopereorder = False
+    return FilesTogether(config, log)

@@ -78,14 +78,12 @@ class Stack:
     pid: int
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together what shares a local AWS: with `--dist loadgroup` a group has one worker."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.parent == here:
-            shares = "stack" in getattr(item, "fixturenames", ())
-            item.add_marker(pytest.mark.xdist_group("stack" if shares else item.path.stem))
+@pytest.fixture(scope="module", autouse=True)
+def _enforcing() -> Iterator[None]:
+    """Let a local AWS that a test starts in this process enforce permissions too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SWITCH, "1")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,6 @@ from botocore.exceptions import ClientError
 from admin_cli import emulator
 from admin_cli.deploying.staging import deploy_values, policies, resolve
 from admin_cli.foundation import Foundation, apply_foundation
-from admin_cli.local.iam import SWITCH
 from chalicelib.aws import ClientSessions
 from chalicelib.reports.store import S3DocumentStore
 from tests.e2e.forbidden import BEYOND, FORBIDDEN, item, put
@@ -61,7 +60,6 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("iam") / "home"
         home.mkdir()
-        patch.setenv(SWITCH, "1")
         for name in (*emulator.LOCAL_CREDENTIALS, "AWS_ENDPOINT_URL"):
             patch.setenv(name, "")  # so that what `use_local_endpoint` sets is undone
         emulator.start(home)
