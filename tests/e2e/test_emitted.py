@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
+import sysconfig
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -14,12 +15,12 @@ import pytest
 
 from admin_cli import emulator
 from admin_cli.deploying.smoke import phantom
+from admin_cli.local.iam import SWITCH
 from tests.e2e.conftest import Radgate
 from tests.fresh import forget_everything
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # One deploy with torch on the mount; a busy machine takes minutes.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -57,6 +58,7 @@ def radgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emitting]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("AWS_ENDPOINT_URL", *emulator.LOCAL_CREDENTIALS):
             patch.setenv(name, "put back after the tests")
+        patch.setenv(SWITCH, "1")  # each function under its own role
         emulator.start(home)
         try:
             emulator.use_local_endpoint(home)
@@ -68,10 +70,10 @@ def radgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emitting]:
 
 
 def lint(folder: Path) -> None:
-    template = str(folder / "template.json")
-    command = [sys.executable, "-m", "cfnlint", template]
+    program = Path(sysconfig.get_path("scripts")) / "cfn-lint"
+    command = [str(program), str(folder / "template.json")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 def apply(folder: Path, *, create: bool) -> dict[str, str]:
