@@ -57,13 +57,14 @@ class Api(Chalice):
 class Call:
     """One request: what a handler reads of it and how it answers.
 
-    `study_id`: the study that it made, for the log.
+    `study_id`: the study that it made, for the log. `code`: of the error that it ended with.
     """
 
     request: Request
     stopwatch: Stopwatch
     caller: Caller | None = None
     study_id: str | None = None
+    code: str = ""
 
     @property
     def id(self) -> str:
@@ -157,6 +158,7 @@ class Call:
 
     def problem(self, problem: Problem) -> Response:
         """Return an error in the shape of RFC 9457."""
+        self.code = problem.code
         headers: Headers = (
             {} if problem.retry_after is None else {"Retry-After": str(problem.retry_after)}
         )
@@ -200,6 +202,8 @@ def _route(
             call = Call(api.current_request, Stopwatch())
             response = _answer(call, scope, handler, path)
             _log(call, response)
+            if scope is not None:
+                _measure(call)
             return response
 
         return view
@@ -261,6 +265,16 @@ def _log(call: Call, response: Response) -> None:
         study_id=call.study_id,
         milliseconds={k: round(v, 1) for k, v in call.stopwatch.milliseconds().items()},
     )
+
+
+def _measure(call: Call) -> None:
+    """Count a request by how it ended, and have the time of each of its parts in the metrics."""
+    if call.caller is None and call.code == "internal_error":
+        return  # perhaps it is the settings that are amiss, and they tell of which stage this is
+    monitor = bootstrap.monitor("api_handler")
+    monitor.measure("Requests", 1, "Count", outcome=call.code or "answered")
+    for part, milliseconds in call.stopwatch.milliseconds().items():
+        monitor.measure("RequestTime", milliseconds, "Milliseconds", part=part)
 
 
 def _log_defect(call: Call) -> None:

@@ -12,10 +12,12 @@ import pytest
 import requests
 from pydicom.data import get_testdata_file
 
+from app import app
 from chalicelib import aws, bootstrap, settings
 from chalicelib.domain import MAX_UPLOAD_BYTES, Message, Scope
 from chalicelib.inputs import MAX_BODY_BYTES
 from chalicelib.tenants import keys, records
+from tests.fakes.gateway import FakeGateway
 from tests.fakes.values import a_client, a_plan
 from tests.integration.conftest import admit, refused
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb.service_resource import Table
 
-    from tests.fakes.gateway import Answer, FakeGateway
+    from tests.fakes.gateway import Answer
 
 KEY = {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
 
@@ -88,6 +90,22 @@ def test_posted_bytes_are_queued(table: Table, chest: bytes) -> None:
     assert (message.client_id, message.study_id) == ("acme", study["id"])
     [name] = objects()
     assert name.startswith(f"uploads/acme/{study['id']}-")
+
+
+def test_requests_are_counted_by_how_they_end(
+    table: Table, chest: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway = admit(table)
+    post_study(gateway, chest)
+    refused(gateway.get("/studies/{study_id}", study_id="st_none"), 404, "not_found")
+    refused(FakeGateway(app, keys.mint()).get("/account"), 403, "missing_or_unknown_key")
+    gateway.call("GET", "/health")
+    lines = [text for text in capsys.readouterr().out.splitlines() if text.startswith('{"_aws"')]
+    metrics = [json.loads(text) for text in lines]
+    counted = [one["outcome"] for one in metrics if "Requests" in one]
+    assert counted == ["answered", "not_found", "missing_or_unknown_key"]
+    assert sum("ColdStarts" in one for one in metrics) == 1
+    assert {one["function"] for one in metrics} == {"api_handler"}
 
 
 def test_the_counter_of_units_is_read_once_for_each_request(table: Table, chest: bytes) -> None:
