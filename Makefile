@@ -21,7 +21,7 @@ run: $(STAMP)
 
 # Every test.
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2
 
 # A browser for the tests of the portal, which are skipped without one: Debian's, else Playwright's.
 browser: $(STAMP)
