@@ -9,12 +9,13 @@ OF_THEIR_OWN = {
     "test_demo.py",
     "test_deploy.py",
     "test_deploy_killed.py",
+    "test_emitted.py",
     "test_iam.py",
     "test_local.py",
 }
 
 
-class FilesTogether(LoadScopeScheduling):
+class FilesTogether(LoadScopeScheduling):  # type: ignore[misc] # it ships no types
     """Gives a file to one worker, and all that share the one local AWS to one as well.
 
     In the order in which they were collected: the end-to-end tests, which take longest, are first.

@@ -221,7 +221,6 @@ def let_time_pass(aws: Callable[[str], Any], study_id: str) -> None:
         )
     swept = aws("lambda").invoke(FunctionName="radgate-local-sweep", Payload=json.dumps(SCHEDULED))
     assert "FunctionError" not in swept
-    swept["Payload"].close()  # boto3 keeps the connection open until then
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.4, 1.2])
