@@ -84,7 +84,7 @@ def delete_study(call: Call, study_id: str) -> Response:
 @keyed(app, Scope.ACCOUNT_READ)
 def get_account(call: Call) -> Response:
     """Return the client, its plan, its usage and its keys without their secrets."""
-    return call.answer(bootstrap.account().account(call.identified))
+    return call.answer(bootstrap.account().account(call.identified, call.units.usage()))
 
 
 @app.route("/models", methods=["GET"], api_key_required=True)

@@ -45,7 +45,7 @@ def account() -> AccountService:
     """Return what answers `GET /account`."""
     from chalicelib.services.account import AccountService
 
-    return AccountService(directory(), ledger())
+    return AccountService(directory())
 
 
 @cache

@@ -10,7 +10,7 @@ from pydantic import AwareDatetime
 from chalicelib.domain import ApiKey, Caller, Mode, Plan, Scope, Usage, Value
 
 if TYPE_CHECKING:
-    from chalicelib.ports import Directory, Ledger
+    from chalicelib.ports import Directory
 
 
 class KeySummary(Value):
@@ -44,10 +44,9 @@ class AccountService:
     """Reads an account."""
 
     directory: Directory
-    ledger: Ledger
 
-    def account(self, caller: Caller) -> Account:
-        """Return the caller's account. Raises StorageUnavailable."""
+    def account(self, caller: Caller, usage: Usage) -> Account:
+        """Return the caller's account, given its usage. Raises StorageUnavailable."""
         client = caller.client
         keys = self.directory.keys(client.id)
         return Account(
@@ -55,7 +54,7 @@ class AccountService:
             name=client.name,
             status=client.status,
             plan=client.plan,
-            usage=self.ledger.usage(client),
+            usage=usage,
             keys=tuple(_summary(key, current=key.id == caller.key.id) for key in keys),
         )
 

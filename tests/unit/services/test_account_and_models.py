@@ -19,7 +19,7 @@ def test_an_account_shows_keys_without_what_opens_them() -> None:
     directory, ledger = FakeDirectory(), FakeLedger(clock)
     directory.put(client, mine, other)
     ledger.meter(client, clock.now)
-    account = AccountService(directory, ledger).account(a_caller(client, mine))
+    account = AccountService(directory).account(a_caller(client, mine), ledger.usage(client))
     assert account.usage.used == 1
     assert {(key.label, key.mode, key.current) for key in account.keys} == {
         ("pacs", "live", True),
