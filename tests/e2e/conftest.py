@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 
 from admin_cli.local.iam import SWITCH
@@ -98,6 +99,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory, sink: Sink) -> Iterator[Stac
     """The whole service on this machine, for all end-to-end tests together."""
     radgate = Radgate(tmp_path_factory.mktemp("radgate") / "home", sink.host)
     try:
-        yield Stack(radgate, **radgate.json("local", "up", "--detach"))
+        stack = Stack(radgate, **radgate.json("local", "up", "--detach"))
+        # Loads the model: on a busy machine that takes longer than a request has, which is then
+        # answered 202 where a test expects its result.
+        httpx.get(f"{stack.api_url}/ready", timeout=UP_SECONDS)
+        yield stack
     finally:
         radgate.run("local", "down", timeout=120)
