@@ -47,6 +47,8 @@ def test_the_projects_own_file_is_sound(stage: str) -> None:
         ({"log_days": 8}, "log_days"),
         ({"throttle": {"rate_per_second": 0, "burst": 1}}, "throttle.rate_per_second"),
         ({"compress_from": 20_000_000}, "compress_from"),
+        ({"warm_every_minutes": 61}, "warm_every_minutes"),
+        ({"provisioned_concurrency": -1}, "provisioned_concurrency"),
         ({"domain": {"name": "api.example.org"}}, "domain.certificate_arn"),
         (
             {

@@ -37,7 +37,8 @@ class Proof:
         self.reason = reason
         self.seen: list[str] = []
 
-    def __call__(self, files: Path, *_places: Path) -> None:
+    def __call__(self, files: Path, home: Path, snapshot: Path) -> None:
+        del home, snapshot
         verify_pack(files)
         self.seen.append(files.name)
         if self.reason:
@@ -61,7 +62,7 @@ class Mount:
             EasyTrial(),
             lambda: 900.0,
             tell,
-            models=PackFolder(self.models, self.proof),
+            models=PackFolder(self.models, lambda pack: self.proof(pack, pack, pack)),
             proof=self.proof,
         )
         return sync.handle({"action": action, **event})
