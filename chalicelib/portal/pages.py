@@ -11,10 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chalicelib import errors
 from chalicelib.domain import MAX_UPLOAD_BYTES
 from chalicelib.inputs import MAX_BODY_BYTES
 from chalicelib.portal import openapi, reference
-from chalicelib.portal.advice import advice
+from chalicelib.portal.advice import ADVICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,6 +25,8 @@ _STYLE = re.compile(r'<link rel="stylesheet" href="([a-z]+\.css)">')
 _SCRIPT = re.compile(r'<script src="([a-z]+\.js)"></script>')
 # Nothing is loaded from anywhere, nothing may frame a page, no form leads away from it.
 _NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+# Where an error's own words say what is wrong and not whom to ask. The others need no more.
+_HINTS = (errors.KeyUnknown, errors.KeyExpired, errors.KeyRevoked, errors.ClientSuspended)
 _SECONDS = 300  # that a browser may show a page without asking whether it has changed
 
 
@@ -77,8 +80,9 @@ class Pages:
         """The client portal. It talks to this API and to the storage, nothing else."""
         storage = self._storage()
         html = _text("portal.html").replace("{limits}", _data(_limits()))
+        hints = {kind.code: ADVICE[kind] for kind in _HINTS}
         return _page(
-            html.replace("{advice}", _data(advice())),
+            html.replace("{advice}", _data(hints)),
             "style-src",
             "script-src",
             f"img-src data: blob: {storage}",

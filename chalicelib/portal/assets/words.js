@@ -40,20 +40,17 @@ function explain(error) {
   const known = error instanceof Refusal;
   if (!known) console.error(error);
   const problem = known ? error.problem : { title: "This page has a defect", detail: "Please reload it." };
-  const hint = problem.code === "not_found" ? undefined : advice[problem.code];
+  const hint = advice[problem.code];
+  const wait = error.wait && `It may work ${error.wait < 90 ? `in ${error.wait} s` : `from ${moment.format(Date.now() + error.wait * 1000)}`}.`;
   return make(
     "div",
     { className: "problem", "data-code": problem.code ?? "defect" },
     make("p", { className: "what" }, problem.title),
     make("p", {}, problem.detail ?? ""),
-    hint ? make("p", { className: "help" }, ...marked(hint)) : null,
+    hint ? make("p", { className: "help" }, hint) : null,
+    wait ? make("p", { className: "help" }, wait) : null,
     problem.request_id ? make("p", { className: "help" }, "Request ", make("code", {}, problem.request_id)) : null,
   );
-}
-
-/** Text in which `words` between backticks are code. */
-function marked(text) {
-  return text.split("`").map((part, index) => (index % 2 ? make("code", {}, part) : part));
 }
 
 /** Do something; what goes wrong is told in `place`. Returns whether it went well. */

@@ -112,10 +112,14 @@ def test_every_field_has_a_label_and_every_button_a_kind() -> None:
     assert held + named == len(re.findall(r"<(?:input|select)\b", text))
 
 
-def test_the_portal_knows_every_code_and_the_limits_of_the_service() -> None:
+def test_the_portal_knows_whom_to_ask_and_the_limits_of_the_service() -> None:
     text = PAGES.portal.body.decode()
     found = dict(re.findall(r'<script type="application/json" id="(\w+)">(.*?)</script>', text))
-    assert json.loads(found["advice"]).keys() == codes().keys()
+    hints = json.loads(found["advice"])
+    assert hints.keys() == {code for code, status in codes().items() if status == 403} - {
+        "insufficient_scope"
+    }
+    assert not any("`" in hint for hint in hints.values()), "words for a developer"
     assert json.loads(found["limits"]) == {"body": 4_500_000, "upload": 100_000_000}
 
 
