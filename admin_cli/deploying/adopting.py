@@ -17,6 +17,7 @@ from admin_cli.deploying.deployment import Target
 from admin_cli.deploying.deployment_record import Deployment, write_deployment
 from admin_cli.foundation import API_OUTPUT, find_stack, read_foundation, stack_name
 from admin_cli.gateway import gateway_client
+from admin_cli.tenants.registry import registry_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from admin_cli.deploying.stage_settings import StageSettings
     from admin_cli.foundation import Foundation
+    from admin_cli.stage import Stage
 
 _GOOD = {"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"}
 
@@ -59,6 +61,20 @@ def adopt(
     write_deployment(foundation.TableName, made)
     tell(f"stack {name}: its API {rest_api_id} is recorded")
     return made, foundation
+
+
+def take_plans(stage: Stage, tell: Callable[[str], None]) -> None:
+    """Note the usage plans that the stack made for clients whose own is gone; put their keys in.
+
+    Raises CliError.
+    """
+    registry, plans = registry_of(stage), stage.gateway.usage_plans()
+    owners = {stage.gateway.owner_of(plan) for plan in plans.values()}
+    for client in registry.clients():
+        gone = client.usage_plan_id not in plans
+        if client.deleting_at is None and gone and client.id in owners:
+            tell(f"client {client.id}: its usage plan is the stack's")
+            registry.mend_plan(client.id)
 
 
 def _memory(stack: str, rest_api_id: str) -> dict[str, Any]:

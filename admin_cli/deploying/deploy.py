@@ -13,7 +13,7 @@ import typer
 
 from admin_cli import emulator
 from admin_cli.console import CliError, Console, console_of
-from admin_cli.deploying.adopting import adopt
+from admin_cli.deploying.adopting import adopt, take_plans
 from admin_cli.deploying.deploy_plan import deploy_changes
 from admin_cli.deploying.deployment import Target, deploy
 from admin_cli.deploying.emit import emit
@@ -80,6 +80,7 @@ def deploy_command(  # noqa: PLR0913, PLR0917 - each is an option of the command
         if adopt_stack:
             console.info("1/4 and 2/4 are the stack's")
             made, foundation = adopt(console.stage, settings, home, console.info)
+            take_plans(open_stage(console.stage), console.info)
         else:
             check_deployable(console.stage)
             console.info("1/4 foundation")

@@ -93,11 +93,15 @@ class Checkup:
             drift, repair = "; ".join(found.changes), "apply the plan, as `plans apply` does"
             yield Finding(name, name, drift, repair, partial(self.registry.mend_plan, name))
         noted = {client.usage_plan_id: client.id for client in self.registry.clients()}
-        for plan_id, plan in self.gateway.usage_plans().items():
+        plans = self.gateway.usage_plans()
+        for plan_id, plan in plans.items():
             owner = self.gateway.owner_of(plan)
             # Asked again, consistently: the list of clients lags by a moment.
             client = None if plan_id in noted else self.accounts.client(owner)
             if plan_id in noted or (client and client.usage_plan_id in {None, plan_id}):
+                continue
+            # Where the noted one is gone, this one takes its place: `mend_plan` finds it by name.
+            if client and client.usage_plan_id not in plans:
                 continue
             drift = "a usage plan without client" if client is None else "a second usage plan"
             act = partial(self.gateway.delete_usage_plan, plan_id)
