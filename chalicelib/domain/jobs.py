@@ -49,10 +49,11 @@ class Job(Value):
 
     `object_name`: the posted bytes. `metered_at`: the moment whose unit is given back when the
     study fails, None for a test; `metered_period`: when the period began whose counter has it, for
-    the client may be on another plan by then. `attempt`: how often a worker has begun it.
-    `lease`: the word by which the worker that holds the study is known, None while nobody does;
-    `leased_until`: when it is, or was, free for another. `rings`: how often the sweeper has sent
-    its message again, the last time at `rung_at`. `request_id`: of the request that queued it.
+    the client may be on another plan by then, and `metered_shard` the part of it that has it.
+    `attempt`: how often a worker has begun it. `lease`: the word by which the worker that holds the
+    study is known, None while nobody does; `leased_until`: when it is, or was, free for another.
+    `rings`: how often the sweeper has sent its message again, the last time at `rung_at`.
+    `request_id`: of the request that queued it.
     """
 
     study_id: StudyId
@@ -62,6 +63,7 @@ class Job(Value):
     created_at: AwareDatetime
     metered_at: AwareDatetime | None = None
     metered_period: AwareDatetime | None = None
+    metered_shard: int | None = None
     attempt: int = 0
     lease: str | None = None
     leased_until: AwareDatetime | None = None

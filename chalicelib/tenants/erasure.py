@@ -39,10 +39,10 @@ class DynamoErasure(Store):
                 mode=study.mode,
             )
             writes = [
-                put(self._table, records.study_item(client_id, tombstone), THERE),
+                put(self.table, records.study_item(client_id, tombstone), THERE),
                 self._replace(before, after),
             ]
-            if not any(transact(self._table, writes, self._pause)):
+            if not any(transact(self.table, writes, self.pause)):
                 return after
         raise StorageUnavailable("The study does not stand still; please try again.")
 
@@ -53,11 +53,11 @@ class DynamoErasure(Store):
         """
         with translated():
             try:
-                self._table.delete_item(
+                self.table.delete_item(
                     Key=records.job_key(job.study_id),
                     ConditionExpression="attribute_not_exists(leased_until)"
                     " OR leased_until <= :now",
-                    ExpressionAttributeValues={":now": records.moment(self._clock())},
+                    ExpressionAttributeValues={":now": records.moment(self.clock())},
                 )
             except ClientError as error:
                 if not is_refusal(error):
@@ -68,7 +68,7 @@ class DynamoErasure(Store):
         found: list[Item] = []
         if is_study_id(study_id):
             keys = [records.study_key(client_id, study_id), records.job_key(study_id)]
-            found = batch_get(self._table, keys)
+            found = batch_get(self.table, keys)
         # A job alone may be another client's: only the study tells whose it is.
         if not found or found[0]["pk"] != records.partition(client_id):
             raise NotFound("There is no study with this id.")
@@ -86,17 +86,17 @@ class DynamoErasure(Store):
             client_id=client_id,
             mode=study.mode,
             object_name=source or "",
-            created_at=self._clock(),
+            created_at=self.clock(),
         )
 
     def _replace(self, before: Job | None, after: Job) -> TransactWriteItemTypeDef:
         """Return the write of `after`, refused unless the job is still as it was read."""
         item = records.job_item(after)
         if before is None:
-            return put(self._table, item)
+            return put(self.table, item)
         if before.lease is None:
-            return put(self._table, item, f"{THERE} AND attribute_not_exists(lease)")
+            return put(self.table, item, f"{THERE} AND attribute_not_exists(lease)")
         # A worker that renews its lease meanwhile has longer: `end` must know until when.
         until = records.moment(before.leased_until) if before.leased_until else ""
         values = {":lease": before.lease, ":until": until}
-        return put(self._table, item, "lease = :lease AND leased_until = :until", values)
+        return put(self.table, item, "lease = :lease AND leased_until = :until", values)

@@ -10,7 +10,7 @@ from chalicelib.domain import IDEMPOTENCY_LIFE, UploadId
 from chalicelib.errors import IdempotencyConflict, NotFound, StorageUnavailable
 from chalicelib.tenants import periods, records
 from chalicelib.tenants.dynamo import translated
-from chalicelib.tenants.ledger import metering
+from chalicelib.tenants.metering import units
 from chalicelib.tenants.transactions import NEW, THERE, Store, put, transact
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class DynamoIntake(Store):
     def add_upload(self, upload: Upload) -> None:
         """Remember an upload until its `expires_at`. Raises StorageUnavailable."""
         with translated():
-            self._table.put_item(Item=records.upload_item(upload))
+            self.table.put_item(Item=records.upload_item(upload))
 
     def upload(self, client_id: str, upload_id: str) -> Upload:
         """Return an upload of this client.
@@ -77,27 +77,29 @@ class DynamoIntake(Store):
             # Noted, since the plan, and with it the period, may be another when it is given back.
             period = periods.start(client.plan.studies, job.metered_at)
             job = job.model_copy(update={"metered_period": period})
-        parts = [
-            ("study", put(self._table, records.study_item(client.id, study))),
-            ("job", put(self._table, records.job_item(job))),
-        ]
+        parts = [("study", put(self.table, records.study_item(client.id, study)))]
         if idempotency is not None:
             parts.append(("key", self._remember(client.id, idempotency, study)))
         if upload_id is not None:
             parts.append(("upload", self._use_up(client.id, upload_id)))
-        if job.metered_at is not None:
-            parts.append(("unit", metering(self._table.name, client, job.metered_at)))
-        refusals = transact(self._table, [write for _, write in parts], self._pause)
-        refused = {name for (name, _), no in zip(parts, refusals, strict=True) if no}
-        if not refused or "study" in refused:  # refused: an earlier try of ours made it after all
-            return study
-        # The key first: its study stands although its upload is used and the last unit gone.
-        if "key" in refused and idempotency is not None:
-            return self._made_before(client.id, idempotency)
-        if "upload" in refused:
-            raise _no_upload()
-        if "unit" in refused and job.metered_at is not None:
-            raise periods.refusal(client.plan.studies, job.metered_at, self._clock())
+        for unit in units(self, client, study.id, job.metered_at):
+            charged = job.model_copy(update={"metered_shard": unit.shard})
+            every = [
+                *parts,
+                ("job", put(self.table, records.job_item(charged))),
+                *(("unit", write) for write in unit.writes),
+            ]
+            refusals = transact(self.table, [write for _, write in every], self.pause)
+            refused = {name for (name, _), no in zip(every, refusals, strict=True) if no}
+            if not refused or "study" in refused:  # an earlier try of ours made it after all
+                return study
+            # The key first: its study stands although its upload is used and the last unit gone.
+            if "key" in refused and idempotency is not None:
+                return self._made_before(client.id, idempotency)
+            if "upload" in refused:
+                raise _no_upload()
+            if "unit" not in refused:
+                break
         raise AssertionError("a job without its study")
 
     def _made_before(self, client_id: str, idempotency: Idempotency) -> Study:
@@ -109,20 +111,20 @@ class DynamoIntake(Store):
     def _read(self, key: Item) -> Item | None:
         """Return a record unless it is to be forgotten by now: DynamoDB drops such ones late."""
         with translated():
-            item = self._table.get_item(Key=key, ConsistentRead=True).get("Item")
+            item = self.table.get_item(Key=key, ConsistentRead=True).get("Item")
         if item is None or int(str(item.get(records.FORGOTTEN_AT, _NEVER))) <= self._now():
             return None
         return item
 
     def _now(self) -> int:
-        return int(self._clock().timestamp())
+        return int(self.clock().timestamp())
 
     def _remember(
         self, client_id: str, idempotency: Idempotency, study: Study
     ) -> TransactWriteItemTypeDef:
         expires_at = study.created_at + IDEMPOTENCY_LIFE
         return put(
-            self._table,
+            self.table,
             records.once_item(client_id, idempotency, study.id, expires_at),
             f"{NEW} OR #expiry <= :now",
             {":now": self._now()},
@@ -132,7 +134,7 @@ class DynamoIntake(Store):
     def _use_up(self, client_id: str, upload_id: str) -> TransactWriteItemTypeDef:
         return {
             "Delete": {
-                "TableName": self._table.name,
+                "TableName": self.table.name,
                 "Key": records.upload_key(client_id, upload_id),
                 "ConditionExpression": THERE,
             }

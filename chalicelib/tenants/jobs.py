@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from chalicelib.domain import LEASE, Ended, StudyStatus
 from chalicelib.tenants import records
 from chalicelib.tenants.dynamo import batch_get, translated
-from chalicelib.tenants.ledger import giving_back
+from chalicelib.tenants.metering import giving_back
 from chalicelib.tenants.transactions import is_refusal, put, transact
 from chalicelib.tenants.waiting import WaitingJobs, still
 
@@ -35,7 +35,7 @@ class DynamoJobStore(WaitingJobs):
         Raises StorageUnavailable.
         """
         keys = [records.job_key(study_id), records.study_key(client_id, study_id)]
-        found = {item["pk"]: item for item in batch_get(self._table, keys)}
+        found = {item["pk"]: item for item in batch_get(self.table, keys)}
         if keys[0]["pk"] not in found:
             return None
         before = records.job_of(found[keys[0]["pk"]])
@@ -44,7 +44,7 @@ class DynamoJobStore(WaitingJobs):
                 self._drop(before)
             return None
         study = records.study_of(found[keys[1]["pk"]])
-        now = self._clock()
+        now = self.clock()
         taken = before.leased_until is not None and before.leased_until > now
         if taken or study.status not in _OPEN:
             return None
@@ -58,9 +58,9 @@ class DynamoJobStore(WaitingJobs):
         running = study.model_copy(update={"status": StudyStatus.RUNNING})
         writes = [
             self._move(records.study_item(client_id, running), was=study.status),
-            put(self._table, records.job_item(job), *still(before)),
+            put(self.table, records.job_item(job), *still(before)),
         ]
-        return None if any(transact(self._table, writes, self._pause)) else job
+        return None if any(transact(self.table, writes, self.pause)) else job
 
     def finish(self, job: Job, study: Study, deliveries: Sequence[Delivery] = ()) -> bool:
         """Store a result and what must be told of it, and drop the job, all or nothing.
@@ -72,14 +72,14 @@ class DynamoJobStore(WaitingJobs):
 
     def fail(self, job: Job, study: Study, deliveries: Sequence[Delivery] = ()) -> bool:
         """Store a failure, give the metered unit back and drop the job; otherwise as `finish`."""
-        return self._end(job, study, deliveries, giving_back(self._table.name, job))
+        return self._end(job, study, deliveries, giving_back(self.table, job))
 
     def renew(self, job: Job) -> Job | None:
         """Begin the time of a lease anew; None when it is another's by now, or the study erased.
 
         Raises StorageUnavailable.
         """
-        until = self._clock() + LEASE
+        until = self.clock() + LEASE
         if not self._update(job, "SET leased_until = :until", {":until": records.moment(until)}):
             return None
         return job.model_copy(update={"leased_until": until})
@@ -92,7 +92,7 @@ class DynamoJobStore(WaitingJobs):
         self._update(
             job,
             "SET leased_until = :now REMOVE lease",
-            {":now": records.moment(self._clock())},
+            {":now": records.moment(self.clock())},
         )
 
     def ended(self, client_id: str, study_id: str) -> Ended | None:
@@ -100,7 +100,7 @@ class DynamoJobStore(WaitingJobs):
 
         Raises StorageUnavailable.
         """
-        items = batch_get(self._table, [records.study_key(client_id, study_id)])
+        items = batch_get(self.table, [records.study_key(client_id, study_id)])
         if not items:
             return None
         study = records.study_of(items[0])
@@ -123,26 +123,26 @@ class DynamoJobStore(WaitingJobs):
             self._move(records.study_item(job.client_id, study, job), StudyStatus.RUNNING),
             {
                 "Delete": {
-                    "TableName": self._table.name,
+                    "TableName": self.table.name,
                     "Key": records.job_key(job.study_id),
                     "ConditionExpression": "lease = :lease",
                     "ExpressionAttributeValues": {":lease": job.lease or ""},
                 }
             },
-            *(put(self._table, records.delivery_item(delivery)) for delivery in deliveries),
+            *(put(self.table, records.delivery_item(delivery)) for delivery in deliveries),
             *further,
         ]
-        return not any(transact(self._table, writes, self._pause))
+        return not any(transact(self.table, writes, self.pause))
 
     def _move(self, item: Item, was: StudyStatus) -> TransactWriteItemTypeDef:
         """Return the write of a study's record, refused unless its status is still `was`."""
-        return put(self._table, item, "#status = :was", {":was": was.value}, {"#status": "status"})
+        return put(self.table, item, "#status = :was", {":was": was.value}, {"#status": "status"})
 
     def _drop(self, job: Job) -> None:
         condition, values = still(job)
         with translated():
             try:
-                self._table.delete_item(
+                self.table.delete_item(
                     Key=records.job_key(job.study_id),
                     ConditionExpression=condition,
                     ExpressionAttributeValues=values,

@@ -10,9 +10,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from chalicelib.domain import Study, StudyId, StudyPage
 from chalicelib.errors import InvalidRequest, NotFound
-from chalicelib.tenants import periods, records
+from chalicelib.tenants import records
 from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
-from chalicelib.tenants.ledger import metering
+from chalicelib.tenants.metering import units
 from chalicelib.tenants.transactions import Store, put, transact
 
 if TYPE_CHECKING:
@@ -33,20 +33,19 @@ class DynamoStudyStore(Store):
         already stays as it is and is not metered again, so a retried event is harmless.
         Raises QuotaExceeded (nothing is stored) or StorageUnavailable.
         """
-        writes = [put(self._table, records.study_item(caller.client.id, study))]
-        if caller.key.mode == "live":
-            writes.append(metering(self._table.name, caller.client, study.created_at))
-        there_already, *without_unit = transact(self._table, writes, self._pause)
-        if any(without_unit) and not there_already:
-            quota = caller.client.plan.studies
-            raise periods.refusal(quota, study.created_at, self._clock())
+        new = put(self.table, records.study_item(caller.client.id, study))
+        metered_at = study.created_at if caller.key.mode == "live" else None
+        for unit in units(self, caller.client, study.id, metered_at):
+            there_already, *without_unit = transact(self.table, [new, *unit.writes], self.pause)
+            if there_already or not any(without_unit):
+                return
 
     def get(self, client_id: str, study_id: str) -> Study:
         """Return a study without its link. Raises NotFound or StorageUnavailable."""
         item = None
         if is_study_id(study_id):
             with translated():
-                item = self._table.get_item(
+                item = self.table.get_item(
                     Key=records.study_key(client_id, study_id), ConsistentRead=True
                 ).get("Item")
         if item is None:
@@ -68,7 +67,7 @@ class DynamoStudyStore(Store):
         last = found[-1] if more else None
         if status is not None:
             keys = [records.study_key(client_id, item["gsi1sk"]) for item in found]
-            found = batch_get(self._table, keys)
+            found = batch_get(self.table, keys)
         studies = [records.study_of(item) for item in found]
         return StudyPage(
             # The index lags: what has moved on to another status meanwhile is left out.
@@ -95,7 +94,7 @@ class DynamoStudyStore(Store):
                 newest_first=True,
                 after=after and after | {"gsi1pk": inside, "gsi1sk": before},
             )
-        return query(self._table, wanted, at_most)
+        return query(self.table, wanted, at_most)
 
 
 def is_study_id(text: str) -> bool:

@@ -33,9 +33,9 @@ class Store:
     def __init__(
         self, table: Table, clock: Clock, pause: Callable[[float], None] = time.sleep
     ) -> None:
-        self._table = table
-        self._clock = clock
-        self._pause = pause
+        self.table = table
+        self.clock = clock
+        self.pause = pause
 
 
 def put(

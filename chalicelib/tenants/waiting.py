@@ -32,7 +32,7 @@ class WaitingJobs(Store):
         In order within each of 16 parts; another one is the first in each minute, so that what
         comes last is not always the same. Raises StorageUnavailable.
         """
-        now = self._clock()
+        now = self.clock()
         first = now.minute % len(records.JOB_SHARDS)
         for shard in records.JOB_SHARDS[first:] + records.JOB_SHARDS[:first]:
             arguments: Item = {
@@ -46,7 +46,7 @@ class WaitingJobs(Store):
             }
             while True:
                 with translated():
-                    answer = self._table.query(**arguments)
+                    answer = self.table.query(**arguments)
                 yield from (records.job_of(item) for item in answer["Items"])
                 if "LastEvaluatedKey" not in answer:
                     break
@@ -69,14 +69,14 @@ class WaitingJobs(Store):
         What was queued in the last moment may be missing. Raises StorageUnavailable.
         """
         queued = records.status_partition(client_id, StudyStatus.QUEUED)
-        return len(query(self._table, Slice(queued, index=records.INDEX), at_most))
+        return len(query(self.table, Slice(queued, index=records.INDEX), at_most))
 
     def _update(self, job: Job, expression: str, values: Item) -> bool:
         """Change a record that nobody has moved on since; tell whether that was so."""
         condition, unmoved = still(job)
         with translated():
             try:
-                self._table.update_item(
+                self.table.update_item(
                     Key=records.job_key(job.study_id),
                     UpdateExpression=expression,
                     ConditionExpression=condition,

@@ -8,6 +8,7 @@
 | pointer | KEY#<key id>   | KEY             | immutable: whose key has this id              |
 | study   | CLIENT#<id>    | STUDY#<id>      | gsi1pk CLIENT#<id>#<status>, gsi1sk <id>      |
 | usage   | CLIENT#<id>    | USAGE#<date>    | `used` of the period that begins on that date |
+| shard   | CLIENT#<id>    | USAGE#<date>#<n> | a part of the usage (`counter.py`)           |
 | terms   | CLIENT#<id>    | TERMS#<time>    | the plan that held from that time on          |
 | upload  | CLIENT#<id>    | UPLOAD#<id>     | forgotten at `expires_at_epoch`               |
 | once    | CLIENT#<id>    | ONCE#<sha256>   | an idempotency key's study; forgotten likewise |

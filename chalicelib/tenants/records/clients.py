@@ -44,9 +44,13 @@ def former_key(client_id: str) -> Item:
     return {"pk": partition(client_id), "sk": "FORMER"}
 
 
-def usage_key(client_id: str, period_start: datetime) -> Item:
-    """Return the primary key of the usage in the period that begins at `period_start`, in UTC."""
-    return {"pk": partition(client_id), "sk": f"{USAGE_PREFIX}{period_start:%Y-%m-%d}"}
+def usage_key(client_id: str, period_start: datetime, shard: int | None = None) -> Item:
+    """Return the primary key of the usage in the period that begins at `period_start`, in UTC.
+
+    `shard`: of that part of it; the sort keys of the parts begin with that of the whole.
+    """
+    part = "" if shard is None else f"#{shard:02d}"
+    return {"pk": partition(client_id), "sk": f"{USAGE_PREFIX}{period_start:%Y-%m-%d}{part}"}
 
 
 def terms_item(client: Client, since: datetime) -> Item:
