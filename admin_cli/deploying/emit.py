@@ -51,8 +51,7 @@ What is not in the template:
 
 - API keys: they are shown once and stored as hashes, so no template can hold them; `radgate keys`
   issues them. Usage plans are in it, {plans} of them: one for each client of the stage's table that
-  has none by `radgate clients` already. Where the stack finds a client's plan already made by that
-  command, the command keeps it; `radgate doctor` tells of a client with two.
+  has none by `radgate clients` already; `deploy --adopt` puts the clients' keys into them.
 - A domain's DNS record, and the records that prove that a mail domain is yours.
 
 A stage is deployed either with this template or with `radgate deploy`, never with both: they name
