@@ -203,7 +203,9 @@ def test_the_quota_is_exact_under_concurrency(stack: Stack, chest: bytes) -> Non
     api = admit(stack, "hasty", plan="few")
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: api.post(chest), range(4)))
-    assert sorted(answer.status_code for answer in answers) == [200, 200, 429, 429]
+    # Admitted is 200, or 202 where a second process of the function was not warm in time.
+    assert sorted(answer.is_success for answer in answers) == [False, False, True, True]
+    assert {answer.status_code for answer in answers if not answer.is_success} == {429}
     late = api.post(chest)
     refused(late, 429, "quota_exceeded")
     assert int(late.headers["retry-after"]) > 0
