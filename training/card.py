@@ -28,11 +28,9 @@ enlarged (cardiomegaly)? It gives a calibrated probability and shows where it lo
 
 ## Data
 A public, balanced re-cut of NIH ChestX-ray14 (Wang et al., CVPR 2017; public domain): whole
-images reduced to 128 x 128 pixels, half labelled cardiomegaly and half not. Every network of the
-recipe below learned from the same {fitted} images; {held} were held out. In the last step each of
-two networks learned from one half of those too and answered for the other half. These answers, none
-from a network that had seen the image, gave the calibration and the operating point. {tested}
-images (the set's own test part) were used for the figures below and for nothing else: no setting
+images reduced to 128 x 128 pixels, half labelled cardiomegaly and half not. {fitted} images were
+learned from, {held} were held out of training to calibrate and to choose the operating point, and
+{tested} (the set's own test part) were used for the figures below and for nothing else: no setting
 was chosen by them.
 
 Know three things about these figures:
@@ -53,7 +51,7 @@ The operating point is a probability of {threshold}: it balances sensitivity and
 on the held-out images. At the test set's half-and-half mix, accuracy is the mean of the two.
 
 ## Calibration
-Platt scaling, sigmoid({slope} x logit {intercept}), was fitted to those held-out answers. The
+Platt scaling, sigmoid({slope} x logit {intercept}), was fitted on the held-out images. The
 probability holds for a population in which half have cardiomegaly. Where it is rarer, the true
 share of diseased among images with a given probability is lower.
 

@@ -47,20 +47,6 @@ def split(whole: Part) -> tuple[Part, Part]:
     return whole.take(np.flatnonzero(rank >= HELD_OUT)), whole.take(np.flatnonzero(rank < HELD_OUT))
 
 
-def halves(held_out: Part) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the places of either half of the held-out images, which are alike in labels."""
-    rank = _rank(held_out.labels, SPLIT_SEED + 1)
-    return np.flatnonzero(rank < 1 / 2), np.flatnonzero(rank >= 1 / 2)
-
-
-def joined(*parts: Part) -> Part:
-    """Return the images of all parts, one part after the other."""
-    return Part(
-        np.concatenate([part.images for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-    )
-
-
 def _rank(labels: NDArray[np.uint8], seed: int) -> NDArray[np.float64]:
     """Return a random place in [0, 1) for each image, evenly spread within each label."""
     rng = np.random.default_rng(seed)

@@ -85,7 +85,6 @@ def _slow(conv: nn.Conv2d) -> bool:
 def logits(network: nn.Module, images: NDArray[np.uint8]) -> Tensor:
     """Answer float32 (N,) for images uint8 (N, H, W)."""
     network.eval()
-    network = channels_last(network)
     pieces = torch.as_tensor(images).split(32)  # type: ignore[no-untyped-call]
     return torch.cat([network(standardise(one[:, None].float())).logits[:, 0] for one in pieces])
 

@@ -47,12 +47,13 @@ def answer(
     part: Part,
     size: int,
     change: Callable[[Tensor], Tensor] = CHANGES["none"],
+    framing: str = "stretch",
 ) -> Tensor:
     """Return the logits, float32 (N,), for the images after `change`."""
     answers = []
     images = torch.as_tensor(part.images)
     for first in range(0, len(part), BATCH):
-        batch, _ = square(change(images[first : first + BATCH, None].float()), "stretch", size)
+        batch, _ = square(change(images[first : first + BATCH, None].float()), framing, size)
         batch = standardise(batch).contiguous(memory_format=torch.channels_last)
         answers.append(network(batch).logits[:, 0])
     return torch.cat(answers)
@@ -95,4 +96,21 @@ def robustness(network: Network, part: Part, size: int) -> dict[str, float]:
     return {
         name: round(evaluate.auroc(part.labels, answer(network, part, size, change).numpy()), 4)
         for name, change in CHANGES.items()
+    }
+
+
+def framings(network: Network, part: Part, size: int) -> dict[str, float]:
+    """Return the AUROC for images cut to 4:5 and to 5:4, for each way to make them square."""
+    side = part.images.shape[-1]
+    cut = side // 10
+    shapes: dict[str, Callable[[Tensor], Tensor]] = {
+        "portrait": lambda batch: batch[:, :, :, cut : side - cut],
+        "landscape": lambda batch: batch[:, :, cut : side - cut, :],
+    }
+    return {
+        f"{shape}, {framing}": round(
+            evaluate.auroc(part.labels, answer(network, part, size, change, framing).numpy()), 4
+        )
+        for shape, change in shapes.items()
+        for framing in ("stretch", "crop", "pad")
     }
