@@ -54,14 +54,12 @@ from chalicelib.domain.jobs import (
     UploadForm,
 )
 from chalicelib.domain.studies import (
-    PACK_DIGITS,
     REPORT_NAME,
     HeatmapLink,
     Link,
     Study,
     StudyPage,
     StudyStatus,
-    document_name,
     heatmap_name,
 )
 
@@ -72,7 +70,6 @@ __all__ = [
     "MAX_ATTEMPTS",
     "MAX_UPLOAD_BYTES",
     "NO_FINDING",
-    "PACK_DIGITS",
     "REPORT_NAME",
     "TELL_FOR",
     "UPLOAD_LIFE",
@@ -120,7 +117,6 @@ __all__ = [
     "UploadId",
     "Usage",
     "Value",
-    "document_name",
     "heatmap_name",
     "is_expired",
     "leading_label",

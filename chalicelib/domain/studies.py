@@ -11,8 +11,6 @@ from chalicelib.domain.base import Mode, Value
 from chalicelib.domain.images import Finding, ImageInfo, ModelRef, Quality
 
 REPORT_NAME = "report.pdf"
-# So many digits of a pack's SHA-256 tell its documents from another pack's.
-PACK_DIGITS = 16
 
 
 class StudyStatus(StrEnum):
@@ -37,15 +35,6 @@ class HeatmapLink(Link):
     """A signed link to the heatmap of one positive finding: a PNG to lay over the radiograph."""
 
     label: str
-
-
-def document_name(model: ModelRef, name: str) -> str:
-    """Return how a document is known that this pack's answer led to: `name` under the pack's hash.
-
-    Two workers may come to one study while another pack is made the active one. The study's row
-    says whose answer stands, and so which documents are its own, whatever the other has stored.
-    """
-    return f"{model.sha256[:PACK_DIGITS]}/{name}"
 
 
 def heatmap_name(label: str) -> str:

@@ -37,13 +37,27 @@ class StudyStore(Protocol):
 
 
 class DocumentStore(Protocol):
-    """Keeps a study's documents, each under its client's own prefix, by its `document_name`.
+    """Keeps a study's documents, each under its client's own prefix, each by its name.
 
     Every method raises NotFound for an id or a name that cannot have been given out.
     """
 
     def put(self, client_id: str, study_id: str, name: str, body: bytes) -> None:
         """Store a document; storing it again replaces it. Raises StorageUnavailable."""
+
+    def state(self, client_id: str, study_id: str, name: str) -> str | None:
+        """Return what tells one content of a document from any other, None for no document.
+
+        Raises StorageUnavailable.
+        """
+
+    def put_over(
+        self, client_id: str, study_id: str, name: str, body: bytes, state: str | None
+    ) -> bool:
+        """Store a document where `state` is still what lies there; otherwise do nothing, False.
+
+        Raises StorageUnavailable, after which it may be stored all the same.
+        """
 
     def link(self, client_id: str, study_id: str, name: str) -> Link:
         """Return a freshly signed link, valid for 15 minutes. Raises StorageUnavailable."""

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 
-from chalicelib.domain import PACK_DIGITS, ClientId, Link, StudyId
+from chalicelib.domain import REPORT_NAME, ClientId, Link, StudyId
 from chalicelib.errors import NotFound, StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import PutObjectRequestTypeDef as _Document
 
     from chalicelib.ports import Clock
 
@@ -24,12 +25,16 @@ LINK_SECONDS = 900
 
 MEDIA_TYPES = {"pdf": "application/pdf", "png": "image/png"}
 
+# How S3 says that nothing is there, and that something else is there by now.
+_ABSENT = {"404", "NoSuchKey"}
+_CHANGED = _ABSENT | {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+
 _log = logging.getLogger(__name__)
 _client_id = TypeAdapter[str](ClientId)
 _study_id = TypeAdapter[str](StudyId)
-# As `document_name` makes them: which pack's, then what it is.
-_PATTERN = rf"^[0-9a-f]{{{PACK_DIGITS}}}/(report\.pdf|heatmap-[a-z0-9-]{{1,80}}\.png)$"
-_name = TypeAdapter[str](Annotated[str, StringConstraints(pattern=_PATTERN)])
+_name = TypeAdapter[str](
+    Annotated[str, StringConstraints(pattern=r"^(report\.pdf|heatmap-[a-z0-9-]{1,80}\.png)$")]
+)
 
 
 def object_name(client_id: str, study_id: str, name: str) -> str:
@@ -39,18 +44,15 @@ def object_name(client_id: str, study_id: str, name: str) -> str:
     would otherwise name an object of another client.
     """
     try:
-        return f"{prefix_of(client_id, study_id)}{_name.validate_python(name)}"
+        client, study = _client_id.validate_python(client_id), _study_id.validate_python(study_id)
+        return f"clients/{client}/studies/{study}/{_name.validate_python(name)}"
     except ValidationError:
         raise NotFound("There is no such report.") from None
 
 
 def prefix_of(client_id: str, study_id: str) -> str:
     """Return what the names of all objects of a study begin with. Raises NotFound as above."""
-    try:
-        client, study = _client_id.validate_python(client_id), _study_id.validate_python(study_id)
-    except ValidationError:
-        raise NotFound("There is no such report.") from None
-    return f"clients/{client}/studies/{study}/"
+    return object_name(client_id, study_id, REPORT_NAME).removesuffix(REPORT_NAME)
 
 
 def media_type(name: str) -> str:
@@ -75,17 +77,54 @@ class S3DocumentStore:
 
         Raises NotFound for what was never given out, StorageUnavailable.
         """
-        key = object_name(client_id, study_id, name)
         with _translated("put"):
-            self._s3(client_id).put_object(
-                Bucket=self._bucket,
-                Key=key,
-                Body=body,
-                ContentType=media_type(name),
-                ContentDisposition=f'inline; filename="{study_id}-{name.rpartition("/")[2]}"',
-                # A browser's cache would outlive the link and the erasure.
-                CacheControl="private, no-store",
-            )
+            self._s3(client_id).put_object(**self._document(client_id, study_id, name, body))
+
+    def state(self, client_id: str, study_id: str, name: str) -> str | None:
+        """Return the document's ETag, None where there is none.
+
+        Raises NotFound for what was never given out, StorageUnavailable.
+        """
+        key = object_name(client_id, study_id, name)
+        with _translated("look"):
+            try:
+                return self._s3(client_id).head_object(Bucket=self._bucket, Key=key)["ETag"]
+            except ClientError as error:
+                if error.response["Error"].get("Code") in _ABSENT:
+                    return None
+                raise
+
+    def put_over(
+        self, client_id: str, study_id: str, name: str, body: bytes, state: str | None
+    ) -> bool:
+        """Store a document where `state`, an ETag or None, is still what lies there; else False.
+
+        Raises NotFound for what was never given out, StorageUnavailable.
+        """
+        document = self._document(client_id, study_id, name, body)
+        if state is None:
+            document["IfNoneMatch"] = "*"
+        else:
+            document["IfMatch"] = state
+        with _translated("put"):
+            try:
+                self._s3(client_id).put_object(**document)
+            except ClientError as error:
+                if error.response["Error"].get("Code") in _CHANGED:
+                    return False
+                raise
+        return True
+
+    def _document(self, client_id: str, study_id: str, name: str, body: bytes) -> _Document:
+        return {
+            "Bucket": self._bucket,
+            "Key": object_name(client_id, study_id, name),
+            "Body": body,
+            "ContentType": media_type(name),
+            "ContentDisposition": f'inline; filename="{study_id}-{name}"',
+            # A browser's cache would outlive the link and the erasure.
+            "CacheControl": "private, no-store",
+        }
 
     def link(self, client_id: str, study_id: str, name: str) -> Link:
         """Return a freshly signed link, valid for 15 minutes; S3 is not asked whether it is there.
@@ -121,7 +160,7 @@ class S3DocumentStore:
         """
         prefix = prefix_of(client_id, study_id)
         with _translated("delete all"):
-            # One page of at most 1,000 is enough: a report and a map per label, of a pack or two.
+            # One page of at most 1,000 is enough: a study has a report and a heatmap per label.
             s3 = self._s3(client_id)
             listed = s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
             for document in listed.get("Contents", []):

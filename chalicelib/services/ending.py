@@ -54,15 +54,31 @@ class Endings:
         Nothing but clearing up when the lease was lost. Raises StorageUnavailable, also after the
         result was stored; whoever comes next then does what is left.
         """
-        for name, body in files.items():
-            self.documents.put(client.id, study.id, name, body)
+        held = self._keep(job, files)
+        if held is None:
+            self.clear_up(job.client_id, job.study_id)
+            return
         deliveries = deliveries_for(client, study, self.clock())
-        stored = self.jobs.finish(job, study, deliveries)
-        ended = self._end(job, study, deliveries, stored=stored)
-        if ended is not None and ended.study.model != study.model:
-            # What stands is not this pack's answer: these documents are nobody's.
-            for name in files:
-                self.documents.delete(client.id, study.id, name)
+        self._end(held, study, deliveries, stored=self.jobs.finish(held, study, deliveries))
+
+    def _keep(self, job: Job, files: Mapping[str, bytes]) -> Job | None:
+        """Store the documents and return the job as it is held; None when it is another's by now.
+
+        Another worker may have the study by the time we write, and with it another pack's answer.
+        So the lease is proven between looking and writing: whoever gets it after that writes later
+        than we looked, and either our writing is refused or theirs is and they look again. What
+        stays is of the last to hold the lease, as is the study's row.
+        """
+        while True:
+            seen = {name: self.documents.state(job.client_id, job.study_id, name) for name in files}
+            held = self.jobs.renew(job)
+            if held is None:
+                return None
+            if all(
+                self.documents.put_over(job.client_id, job.study_id, name, body, seen[name])
+                for name, body in files.items()
+            ):
+                return held
 
     def fail(self, job: Job, error: RadgateError | None) -> None:
         """End a study with `error`, None for a defect, and give its unit back; as `succeed`."""
@@ -106,10 +122,10 @@ class Endings:
 
     def _end(
         self, job: Job, study: Study, deliveries: tuple[Delivery, ...], *, stored: bool
-    ) -> Ended | None:
-        """Do what follows from an end; return the other one when another was faster."""
+    ) -> None:
         if not stored:
-            return self.clear_up(job.client_id, job.study_id)
+            self.clear_up(job.client_id, job.study_id)
+            return
         self._tell(job, study)
         for delivery in deliveries:
             with suppress(StorageUnavailable):  # the sweeper finds what is due
@@ -117,7 +133,6 @@ class Endings:
         # A study that failed through our fault keeps its bytes: it may be queued anew from them.
         if not is_ours(study):
             self.sources.delete(job.object_name)
-        return None
 
     def _tell(self, job: Job, study: Study) -> None:
         code = str(study.error["code"]) if study.error else ""

@@ -5,13 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.domain import (
-    REPORT_NAME,
-    StudyStatus,
-    document_name,
-    heatmap_name,
-    leading_label,
-)
+from chalicelib.domain import REPORT_NAME, StudyStatus, heatmap_name, leading_label
 from chalicelib.errors import NotAChestXray
 
 if TYPE_CHECKING:
@@ -67,8 +61,7 @@ def written(
 ) -> dict[str, bytes]:
     """Return the documents of a study that has its result, by name."""
     facts, heatmaps = prediction.facts, prediction.heatmaps
-    files = {
+    return {
         REPORT_NAME: writer.write(study, radiograph, heatmaps, facts),
         **{heatmap_name(one.label): writer.paint(radiograph, one) for one in heatmaps},
     }
-    return {document_name(prediction.model, name): body for name, body in files.items()}

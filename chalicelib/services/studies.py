@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.domain import Study, StudyPage, StudyStatus
+from chalicelib.domain import REPORT_NAME, Study, StudyPage, StudyStatus
 from chalicelib.errors import NotFinished, NotFound
-from chalicelib.services.links import report_link, with_links
+from chalicelib.services.links import with_links
 
 if TYPE_CHECKING:
     from chalicelib.domain import Link
@@ -42,7 +42,6 @@ class StudyService:
         study = self.store.get(client_id, study_id)
         if study.status in {StudyStatus.QUEUED, StudyStatus.RUNNING}:
             raise NotFinished(f"The study is {study.status}; its report comes with the result.")
-        link = report_link(study, self.documents, client_id)
-        if link is None:
+        if study.status is not StudyStatus.SUCCEEDED:
             raise NotFound("There is no such report.")
-        return link
+        return self.documents.link(client_id, study_id, REPORT_NAME)

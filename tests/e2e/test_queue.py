@@ -250,7 +250,7 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(
     documents = s3.list_objects_v2(
         Bucket=bucket, Prefix=f"clients/{stack.client_id}/studies/{study_id}/"
     )
-    names = [one["Key"].rpartition("/")[2] for one in documents["Contents"]]
+    names = [one["Key"].removeprefix(documents["Prefix"]) for one in documents["Contents"]]
     assert names.count("report.pdf") == 1
     if pause == 0.0:  # killed before it had a result: whoever ended it erased the bytes as well
         assert "Contents" not in listed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from chalicelib.domain import (
@@ -41,6 +42,18 @@ class InMemoryDocumentStore(DocumentStore):
 
     def put(self, client_id: str, study_id: str, name: str, body: bytes) -> None:
         self._documents[object_name(client_id, study_id, name)] = body
+
+    def state(self, client_id: str, study_id: str, name: str) -> str | None:
+        body = self._documents.get(object_name(client_id, study_id, name))
+        return None if body is None else sha256(body).hexdigest()
+
+    def put_over(
+        self, client_id: str, study_id: str, name: str, body: bytes, state: str | None
+    ) -> bool:
+        if self.state(client_id, study_id, name) != state:
+            return False
+        self.put(client_id, study_id, name, body)
+        return True
 
     def link(self, client_id: str, study_id: str, name: str) -> Link:
         expires_at = self._now().replace(microsecond=0) + timedelta(seconds=LINK_SECONDS)

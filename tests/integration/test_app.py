@@ -64,7 +64,7 @@ def test_a_radiograph_becomes_a_study_with_a_report(table: Table, chest: bytes) 
 
     stored = boto3.client("s3").get_object(
         Bucket=settings.settings().bucket,
-        Key=f"clients/acme/studies/{study['id']}/{study['model']['sha256'][:16]}/report.pdf",
+        Key=f"clients/acme/studies/{study['id']}/report.pdf",
     )
     assert stored["Body"].read(5) == b"%PDF-"
     assert study["image"]["steps"][:2] == ["window", "invert"]

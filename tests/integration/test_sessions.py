@@ -15,18 +15,17 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from chalicelib.aws import RENEWED_SECONDS, SESSION_SECONDS, ClientSessions
-from chalicelib.domain import REPORT_NAME, document_name
+from chalicelib.domain import REPORT_NAME
 from chalicelib.domain.jobs import UPLOAD_LINK
 from chalicelib.errors import StorageUnavailable
 from chalicelib.reports.store import LINK_SECONDS, S3DocumentStore
-from tests.fakes.reports import MODEL, STUDY_ID
+from tests.fakes.reports import STUDY_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROLE = "arn:aws:iam::123456789012:role/radgate-test-data"
 BUCKET = "radgate-test"
-REPORT = document_name(MODEL, REPORT_NAME)
 START = 1_800_000_000.0
 
 
@@ -99,7 +98,7 @@ def test_whenever_it_is_asked_for_a_session_has_a_links_life_left(pauses: list[f
 
 def test_links_carry_the_session_and_not_the_functions_own_credentials(service: FakeSts) -> None:
     store = S3DocumentStore(sessions(service), BUCKET, lambda: datetime.now(UTC))
-    query = parse_qs(urlsplit(store.link("acme", STUDY_ID, REPORT).url).query)
+    query = parse_qs(urlsplit(store.link("acme", STUDY_ID, REPORT_NAME).url).query)
     assert query["X-Amz-Credential"][0].startswith("ASIA1/")
     assert query["X-Amz-Security-Token"] == ["token-1"]
 
@@ -118,9 +117,9 @@ def test_a_document_goes_through_a_real_session() -> None:
     store = S3DocumentStore(
         ClientSessions(boto3.client("sts"), ROLE, BUCKET), BUCKET, lambda: datetime.now(UTC)
     )
-    store.put("acme", STUDY_ID, REPORT, b"%PDF")
+    store.put("acme", STUDY_ID, REPORT_NAME, b"%PDF")
     [kept] = boto3.client("s3").list_objects_v2(Bucket=BUCKET)["Contents"]
-    assert kept["Key"] == f"clients/acme/studies/{STUDY_ID}/{REPORT}"
+    assert kept["Key"] == f"clients/acme/studies/{STUDY_ID}/report.pdf"
 
 
 def test_a_refusal_by_sts_is_a_storage_that_does_not_answer(
@@ -133,7 +132,7 @@ def test_a_refusal_by_sts_is_a_storage_that_does_not_answer(
             ClientSessions(client, ROLE, BUCKET), BUCKET, lambda: datetime.now(UTC)
         )
         with pytest.raises(StorageUnavailable) as refused:
-            store.link("acme", STUDY_ID, REPORT)
+            store.link("acme", STUDY_ID, REPORT_NAME)
     assert refused.value.__cause__ is None
     assert "acme" not in caplog.text
     assert "AccessDenied" in caplog.text

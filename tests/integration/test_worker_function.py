@@ -95,8 +95,7 @@ def test_queued_and_posted_images_get_the_same_result_and_no_name_reaches_a_log(
     s3 = boto3.client("s3")
     bucket = settings.settings().bucket
     for study in (posted, queued):
-        pack = study["model"]["sha256"][:16]
-        key = f"clients/acme/studies/{study['id']}/{pack}/report.pdf"
+        key = f"clients/acme/studies/{study['id']}/report.pdf"
         assert s3.get_object(Bucket=bucket, Key=key)["Body"].read(5) == b"%PDF-"
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket, Prefix="uploads/")
     failed = gateway.get("/studies/{study_id}", study_id=broken["id"]).json()

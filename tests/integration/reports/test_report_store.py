@@ -13,10 +13,10 @@ import requests
 from botocore.config import Config
 from moto import mock_aws
 
-from chalicelib.domain import REPORT_NAME, document_name, heatmap_name, new_id
+from chalicelib.domain import REPORT_NAME, heatmap_name, new_id
 from chalicelib.errors import NotFound, StorageUnavailable
 from chalicelib.reports.store import LINK_SECONDS, S3DocumentStore, object_name
-from tests.fakes.reports import MODEL, STUDY_ID, InMemoryDocumentStore
+from tests.fakes.reports import STUDY_ID, InMemoryDocumentStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 
 BUCKET = "radgate-test-reports"
 PDF = b"%PDF-1.4 a report"
-REPORT = document_name(MODEL, REPORT_NAME)
-PACK = "a1b2" * 4
-
-
-def heatmap(label: str) -> str:
-    return document_name(MODEL, heatmap_name(label))
 
 
 class Subject(NamedTuple):
@@ -72,36 +66,51 @@ def subject(request: pytest.FixtureRequest, s3: S3Client) -> Subject:
 
 
 def test_a_stored_report_comes_back_through_its_link(subject: Subject) -> None:
-    subject.store.put("acme", STUDY_ID, REPORT, PDF)
-    link = subject.store.link("acme", STUDY_ID, REPORT)
+    subject.store.put("acme", STUDY_ID, REPORT_NAME, PDF)
+    link = subject.store.link("acme", STUDY_ID, REPORT_NAME)
     assert link.media_type == "application/pdf"
     assert subject.fetch(link.url) == PDF
 
 
 def test_a_link_lives_for_fifteen_minutes(subject: Subject) -> None:
     before = now()
-    link = subject.store.link("acme", STUDY_ID, REPORT)
+    link = subject.store.link("acme", STUDY_ID, REPORT_NAME)
     life = timedelta(seconds=LINK_SECONDS)
     assert timedelta(minutes=15) == life
     assert before + life - timedelta(seconds=1) < link.expires_at <= now() + life
 
 
 def test_storing_again_replaces(subject: Subject) -> None:
-    subject.store.put("acme", STUDY_ID, REPORT, PDF)
-    subject.store.put("acme", STUDY_ID, REPORT, b"%PDF-1.4 newer")
-    assert subject.fetch(subject.store.link("acme", STUDY_ID, REPORT).url) == b"%PDF-1.4 newer"
+    subject.store.put("acme", STUDY_ID, REPORT_NAME, PDF)
+    subject.store.put("acme", STUDY_ID, REPORT_NAME, b"%PDF-1.4 newer")
+    assert subject.fetch(subject.store.link("acme", STUDY_ID, REPORT_NAME).url) == b"%PDF-1.4 newer"
+
+
+def test_a_report_is_stored_over_what_was_seen_and_over_nothing_else(subject: Subject) -> None:
+    store = subject.store
+    assert store.state("acme", STUDY_ID, REPORT_NAME) is None
+    assert store.put_over("acme", STUDY_ID, REPORT_NAME, PDF, None)
+    assert not store.put_over("acme", STUDY_ID, REPORT_NAME, b"%PDF-1.4 late", None)
+    seen = store.state("acme", STUDY_ID, REPORT_NAME)
+    assert seen is not None
+    assert store.put_over("acme", STUDY_ID, REPORT_NAME, b"%PDF-1.4 newer", seen)
+    assert not store.put_over("acme", STUDY_ID, REPORT_NAME, b"%PDF-1.4 late", seen)
+    assert subject.fetch(store.link("acme", STUDY_ID, REPORT_NAME).url) == b"%PDF-1.4 newer"
+    store.delete("acme", STUDY_ID, REPORT_NAME)
+    assert not store.put_over("acme", STUDY_ID, REPORT_NAME, b"%PDF-1.4 late", seen)
+    assert store.state("acme", STUDY_ID, REPORT_NAME) is None
 
 
 def test_a_deleted_report_is_gone_even_for_an_older_link(subject: Subject) -> None:
-    subject.store.put("acme", STUDY_ID, REPORT, PDF)
-    link = subject.store.link("acme", STUDY_ID, REPORT)
-    subject.store.delete("acme", STUDY_ID, REPORT)
-    subject.store.delete("acme", STUDY_ID, REPORT)
+    subject.store.put("acme", STUDY_ID, REPORT_NAME, PDF)
+    link = subject.store.link("acme", STUDY_ID, REPORT_NAME)
+    subject.store.delete("acme", STUDY_ID, REPORT_NAME)
+    subject.store.delete("acme", STUDY_ID, REPORT_NAME)
     assert subject.fetch(link.url) is None
 
 
 def test_all_documents_of_one_study_go_and_no_others(subject: Subject) -> None:
-    names = (REPORT, heatmap("Cardiomegaly"), heatmap("Lung Lesion"))
+    names = (REPORT_NAME, heatmap_name("Cardiomegaly"), heatmap_name("Lung Lesion"))
     neighbours = (("acme", new_id("st")), ("acme-two", STUDY_ID))
     for client_id, study_id in (("acme", STUDY_ID), *neighbours):
         for name in names:
@@ -118,11 +127,11 @@ def test_all_documents_of_one_study_go_and_no_others(subject: Subject) -> None:
 
 
 def test_clients_with_the_same_study_id_do_not_meet(subject: Subject) -> None:
-    subject.store.put("acme", STUDY_ID, REPORT, PDF)
-    subject.store.put("acme-two", STUDY_ID, REPORT, b"%PDF-1.4 another's")
-    subject.store.delete("acme-two", STUDY_ID, REPORT)
-    assert subject.fetch(subject.store.link("acme", STUDY_ID, REPORT).url) == PDF
-    assert subject.fetch(subject.store.link("acme-two", STUDY_ID, REPORT).url) is None
+    subject.store.put("acme", STUDY_ID, REPORT_NAME, PDF)
+    subject.store.put("acme-two", STUDY_ID, REPORT_NAME, b"%PDF-1.4 another's")
+    subject.store.delete("acme-two", STUDY_ID, REPORT_NAME)
+    assert subject.fetch(subject.store.link("acme", STUDY_ID, REPORT_NAME).url) == PDF
+    assert subject.fetch(subject.store.link("acme-two", STUDY_ID, REPORT_NAME).url) is None
 
 
 @pytest.mark.parametrize(
@@ -146,9 +155,11 @@ def test_an_id_that_was_never_given_out_names_no_object(
     subject: Subject, client_id: str, study_id: str
 ) -> None:
     for action in (
-        lambda: subject.store.put(client_id, study_id, REPORT, PDF),
-        lambda: subject.store.link(client_id, study_id, REPORT),
-        lambda: subject.store.delete(client_id, study_id, REPORT),
+        lambda: subject.store.put(client_id, study_id, REPORT_NAME, PDF),
+        lambda: subject.store.state(client_id, study_id, REPORT_NAME),
+        lambda: subject.store.put_over(client_id, study_id, REPORT_NAME, PDF, None),
+        lambda: subject.store.link(client_id, study_id, REPORT_NAME),
+        lambda: subject.store.delete(client_id, study_id, REPORT_NAME),
         lambda: subject.store.delete_all(client_id, study_id),
     ):
         with pytest.raises(NotFound) as refused:
@@ -157,18 +168,7 @@ def test_an_id_that_was_never_given_out_names_no_object(
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "report.pdf",
-        f"{PACK}/report.pdf/",
-        f"{PACK}/../report.pdf",
-        f"../{PACK}/report.pdf",
-        f"{PACK.upper()}/report.pdf",
-        f"{PACK}/heatmap-.exe",
-        f"{PACK}/heatmap-A.png",
-        f"{PACK}/report.pdf\n",
-    ],
+    "name", ["", "report.pdf/", "../report.pdf", "heatmap-.exe", "heatmap-A.png", "report.pdf\n"]
 )
 def test_a_name_that_was_never_given_out_names_no_object(subject: Subject, name: str) -> None:
     with pytest.raises(NotFound):
@@ -177,26 +177,18 @@ def test_a_name_that_was_never_given_out_names_no_object(subject: Subject, name:
 
 @pytest.mark.parametrize("label", ["Cardiomegaly", "Pleural_Thickening", "Lung Lesion"])
 def test_a_heatmap_lies_beside_its_report(subject: Subject, label: str) -> None:
-    subject.store.put("acme", STUDY_ID, heatmap(label), b"a picture")
-    link = subject.store.link("acme", STUDY_ID, heatmap(label))
+    subject.store.put("acme", STUDY_ID, heatmap_name(label), b"a picture")
+    link = subject.store.link("acme", STUDY_ID, heatmap_name(label))
     assert link.media_type == "image/png"
     assert subject.fetch(link.url) == b"a picture"
-    assert subject.fetch(subject.store.link("acme", STUDY_ID, REPORT).url) is None
+    assert subject.fetch(subject.store.link("acme", STUDY_ID, REPORT_NAME).url) is None
 
 
 def test_fresh_ids_are_accepted() -> None:
     study_id = new_id("st")
-    key = f"clients/acme/studies/{study_id}/{PACK}/report.pdf"
-    assert object_name("acme", study_id, REPORT) == key
-
-
-def test_the_documents_of_two_packs_do_not_meet(subject: Subject) -> None:
-    other = document_name(MODEL.model_copy(update={"sha256": "c3d4" * 16}), REPORT_NAME)
-    subject.store.put("acme", STUDY_ID, REPORT, PDF)
-    subject.store.put("acme", STUDY_ID, other, b"%PDF-1.4 another pack's")
-    assert subject.fetch(subject.store.link("acme", STUDY_ID, REPORT).url) == PDF
-    subject.store.delete_all("acme", STUDY_ID)
-    assert subject.fetch(subject.store.link("acme", STUDY_ID, other).url) is None
+    assert (
+        object_name("acme", study_id, REPORT_NAME) == f"clients/acme/studies/{study_id}/report.pdf"
+    )
 
 
 def test_the_object_is_encrypted_as_the_bucket_says_private_and_named_for_the_study(
@@ -208,8 +200,8 @@ def test_the_object_is_encrypted_as_the_bucket_says_private_and_named_for_the_st
             "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}]
         },
     )
-    S3DocumentStore(lambda _client: s3, BUCKET, now).put("acme", STUDY_ID, REPORT, PDF)
-    kept = s3.head_object(Bucket=BUCKET, Key=f"clients/acme/studies/{STUDY_ID}/{PACK}/report.pdf")
+    S3DocumentStore(lambda _client: s3, BUCKET, now).put("acme", STUDY_ID, REPORT_NAME, PDF)
+    kept = s3.head_object(Bucket=BUCKET, Key=f"clients/acme/studies/{STUDY_ID}/report.pdf")
     assert kept["ServerSideEncryption"] == "aws:kms"
     assert kept["ContentType"] == "application/pdf"
     assert kept["ContentDisposition"] == f'inline; filename="{STUDY_ID}-report.pdf"'
@@ -218,7 +210,7 @@ def test_the_object_is_encrypted_as_the_bucket_says_private_and_named_for_the_st
 
 
 def test_the_signature_is_version_4_and_dies_when_the_link_says(s3: S3Client) -> None:
-    link = S3DocumentStore(lambda _client: s3, BUCKET, now).link("acme", STUDY_ID, REPORT)
+    link = S3DocumentStore(lambda _client: s3, BUCKET, now).link("acme", STUDY_ID, REPORT_NAME)
     query = parse_qs(urlsplit(link.url).query)
     assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
     signed = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -229,8 +221,8 @@ def test_the_signature_is_version_4_and_dies_when_the_link_says(s3: S3Client) ->
 def test_the_fakes_links_die_too() -> None:
     times = [now()]
     fake = InMemoryDocumentStore(lambda: times[-1])
-    fake.put("acme", STUDY_ID, REPORT, PDF)
-    link = fake.link("acme", STUDY_ID, REPORT)
+    fake.put("acme", STUDY_ID, REPORT_NAME, PDF)
+    link = fake.link("acme", STUDY_ID, REPORT_NAME)
     assert fake.fetch(link.url) == PDF
     times.append(link.expires_at)
     assert fake.fetch(link.url) is None
@@ -241,11 +233,11 @@ def test_a_missing_bucket_is_storage_unavailable_and_tells_nothing(
 ) -> None:
     store = S3DocumentStore(lambda _client: s3, "radgate-no-such-bucket", now)
     with pytest.raises(StorageUnavailable) as failed:
-        store.put("acme", STUDY_ID, REPORT, PDF)
+        store.put("acme", STUDY_ID, REPORT_NAME, PDF)
     assert_nothing_leaks(failed.value, caplog.text)
     assert "NoSuchBucket" in caplog.text
     with pytest.raises(StorageUnavailable):
-        store.delete("acme", STUDY_ID, REPORT)
+        store.delete("acme", STUDY_ID, REPORT_NAME)
 
 
 def test_an_unreachable_endpoint_is_storage_unavailable_and_tells_nothing(
@@ -260,7 +252,7 @@ def test_an_unreachable_endpoint_is_storage_unavailable_and_tells_nothing(
     )
     started = time.monotonic()
     with pytest.raises(StorageUnavailable) as failed:
-        S3DocumentStore(lambda _client: client, BUCKET, now).put("acme", STUDY_ID, REPORT, PDF)
+        S3DocumentStore(lambda _client: client, BUCKET, now).put("acme", STUDY_ID, REPORT_NAME, PDF)
     assert time.monotonic() - started < 5
     assert_nothing_leaks(failed.value, caplog.text)
 
@@ -277,7 +269,7 @@ def test_no_credentials_to_sign_with_is_storage_unavailable(
         "s3", region_name="us-east-1", config=Config(signature_version="s3v4")
     )
     with pytest.raises(StorageUnavailable):
-        S3DocumentStore(lambda _client: client, BUCKET, now).link("acme", STUDY_ID, REPORT)
+        S3DocumentStore(lambda _client: client, BUCKET, now).link("acme", STUDY_ID, REPORT_NAME)
 
 
 def assert_nothing_leaks(error: StorageUnavailable, log: str) -> None:

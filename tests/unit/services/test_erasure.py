@@ -6,20 +6,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from chalicelib.domain import Caller, Message, Study, StudyStatus, document_name
+from chalicelib.domain import Caller, Message, Study, StudyStatus
 from chalicelib.errors import NotFound, StorageUnavailable
 from chalicelib.services.erasure import ErasureService
 from chalicelib.services.intake import IntakeService
 from tests.fakes.clock import FixedClock
-from tests.fakes.inference import FACTS
 from tests.fakes.intake import FakeErasure, FakeIntake, InMemorySourceStore
 from tests.fakes.jobs import FakeJobQueue, FakeJobStore
 from tests.fakes.reports import InMemoryDocumentStore
 from tests.fakes.tenants import FakeLedger, FakeStudyStore
 from tests.fakes.values import a_caller, a_study
 
-PLAIN = ("report.pdf", "heatmap-cardiomegaly.png", "heatmap-effusion.png")
-NAMES = tuple(document_name(FACTS.ref, name) for name in PLAIN)
+NAMES = ("report.pdf", "heatmap-cardiomegaly.png", "heatmap-effusion.png")
 
 
 class FailingDocuments(InMemoryDocumentStore):

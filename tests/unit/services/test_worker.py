@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from chalicelib.domain import Client, Delivery, Job, Prediction, Radiograph, Study
     from chalicelib.errors import RadgateError
+    from chalicelib.ports import Clock
 
 IMAGE = b"an image"
 REQUEST = "11111111-2222-4333-8444-555555555555"
@@ -77,6 +78,31 @@ class FlakySources(InMemorySourceStore):
         return super().get(object_name)
 
 
+class Overtaken(InMemoryDocumentStore):
+    """Lets something happen at one moment: before the given call of the given kind."""
+
+    def __init__(self, now: Clock, moment: str, happens: Callable[[], None]) -> None:
+        super().__init__(now)
+        self._moment: str | None = moment
+        self._happens = happens
+
+    def state(self, *args: Any) -> str | None:
+        seen = super().state(*args)
+        self._at("looked")
+        return seen
+
+    def put_over(self, *args: Any) -> bool:
+        self._at("proven")
+        stored = super().put_over(*args)
+        self._at("stored")
+        return stored
+
+    def _at(self, moment: str) -> None:
+        if moment == self._moment:
+            self._moment = None
+            self._happens()
+
+
 @dataclass
 class Bench:
     """A worker with fakes, and the way that studies come to it."""
@@ -93,7 +119,6 @@ class Bench:
         self.studies = FakeStudyStore(self.ledger)
         self.jobs = FakeJobStore(self.studies, self.ledger, self.clock)
         self.sources = FlakySources(self.clock)
-        self.documents = InMemoryDocumentStore(self.clock)
         self.outbox = FakeOutbox(self.clock)
         self.directory = FakeDirectory()
         self.client = a_client(mail=True, webhook="https://acme.example/hook")
@@ -102,6 +127,12 @@ class Bench:
         self.intake = IntakeService(
             self.sources, intake, self.jobs, self.queue, self.ledger, self.clock
         )
+        self.reader = Reader(OddDecoder(), self.gate, self.classifier, PlainReportWriter())
+        self.keep_documents(InMemoryDocumentStore(self.clock))
+
+    def keep_documents(self, documents: InMemoryDocumentStore) -> None:
+        """Make the worker, with documents kept here."""
+        self.documents = documents
         endings = Endings(
             jobs=self.jobs,
             studies=self.studies,
@@ -113,7 +144,6 @@ class Bench:
             monitor=self.monitor,
             clock=self.clock,
         )
-        self.reader = Reader(OddDecoder(), self.gate, self.classifier, PlainReportWriter())
         self.worker = WorkerService(
             jobs=self.jobs,
             directory=self.directory,
@@ -375,7 +405,7 @@ def test_what_another_has_taken_meanwhile_is_not_even_answered(bench: Bench) -> 
     assert bench.classifier.predictions == 1
 
 
-def test_a_renewal_that_fails_harms_nothing(bench: Bench) -> None:
+def test_a_renewal_that_fails_between_two_steps_harms_nothing(bench: Bench) -> None:
     class Deaf(FakeJobStore):
         def renew(self, job: Job) -> Job | None:
             raise StorageUnavailable("The table does not answer.")
@@ -384,8 +414,7 @@ def test_a_renewal_that_fails_harms_nothing(bench: Bench) -> None:
     jobs = Deaf(bench.studies, bench.ledger, bench.clock)
     jobs.jobs = bench.jobs.jobs
     bench.reader = replace(bench.reader, decoder=SlowDecoder(bench.clock, lambda: None))
-    endings = replace(bench.worker.endings, jobs=jobs)
-    bench.worker = replace(bench.worker, jobs=jobs, endings=endings)
+    bench.worker = replace(bench.worker, jobs=jobs)
     assert bench.work() == (None, None)
     assert {study.status for study in bench.all()} == {StudyStatus.SUCCEEDED}
 
@@ -406,19 +435,27 @@ def test_who_lost_the_lease_stores_nothing(bench: Bench) -> None:
     assert len(bench.sources.objects) == 1  # the other one needs them
 
 
-def test_all_of_a_study_is_of_one_pack_whatever_a_slower_worker_stores(bench: Bench) -> None:
-    class Slow(PlainReportWriter):
-        """Waits until another worker, with the newer pack, has done the whole study."""
+@pytest.mark.parametrize("moment", ["written", "looked", "proven", "stored"])
+def test_all_of_a_study_is_of_one_pack_whoever_comes_between(bench: Bench, moment: str) -> None:
+    """Another worker, with the newer pack, does the whole study while the first one hangs."""
 
+    def overtake() -> None:
+        bench.clock.advance(LEASE.total_seconds())
+        bench.classifier.pack = NEWER_FACTS
+        assert bench.work() == (None,)
+
+    class Slow(PlainReportWriter):
         def write(self, *args: Any, **named: Any) -> bytes:
-            bench.clock.advance(LEASE.total_seconds())
-            bench.classifier.pack = NEWER_FACTS
-            bench.reader = replace(bench.reader, writer=PlainReportWriter())
-            assert bench.work() == (None,)
-            return super().write(*args, **named)
+            report = super().write(*args, **named)
+            if bench.classifier.pack is not NEWER_FACTS:
+                overtake()
+            return report
 
     bench.enqueue(IMAGE)
-    bench.reader = replace(bench.reader, writer=Slow())
+    if moment == "written":
+        bench.reader = replace(bench.reader, writer=Slow())
+    else:
+        bench.keep_documents(Overtaken(bench.clock, moment, overtake))
     assert bench.work() == (None,)
     [study] = bench.all()
     assert study.model == NEWER_FACTS.ref
@@ -428,7 +465,7 @@ def test_all_of_a_study_is_of_one_pack_whatever_a_slower_worker_stores(bench: Be
     assert report is not None
     assert b"newernet" in report
     assert [bench.documents.fetch(one.url) is not None for one in shown.heatmaps] == [True]
-    assert len(bench.documents) == 2  # the slower one has taken its own away
+    assert len(bench.documents) == 2  # and no second report
 
 
 def test_of_a_study_erased_under_the_worker_nothing_stays(bench: Bench) -> None:
