@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from admin_cli.console import CliError
 from admin_cli.deploying.foundation_plan import Change
 from admin_cli.emulator import PROJECT
+from admin_cli.models.switch import change
 from admin_cli.runtime.parcel import wrap
 from admin_cli.runtime.upload import Upload
 from chalicelib import aws
 from chalicelib.inference.packs import list_packs
-from chalicelib.tenants.audit import Change as Noted
+from chalicelib.inference.shelf import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,7 +98,7 @@ def bring_models(  # noqa: PLR0913, PLR0917 - each is a collaborator
     first = wanted.first
     tell(f"model {_name(first)}: its golden answer, then it answers")
     # The trail comes first, as in `models activate`: it may say too much, never too little.
-    trail.commit(lambda: _noted(first))
+    trail.commit(lambda: change(None, facts_of(first), "model.activate"))
     answer = mount.work(
         {"action": "activate_model", "pack": first.path.name, "if_none": True},
         lambda text: tell(f"model {_name(first)}: {text}"),
@@ -113,8 +114,10 @@ def install_model(  # noqa: PLR0913, PLR0917 - each is a collaborator
     source: Path,
     tell: Callable[[str], None],
     bar: Bar,
-) -> Pack:
-    """Bring the pack in folder `source` onto the mount; it is not activated.
+) -> tuple[Pack, bool]:
+    """Bring the pack in folder `source` onto the mount; return it, and whether it is new there.
+
+    It is not activated.
 
     Raises ModelUnavailable for a pack that is not sound here, CliError for one that is refused
     there.
@@ -124,7 +127,7 @@ def install_model(  # noqa: PLR0913, PLR0917 - each is a collaborator
     work = Upload(aws.s3(), bucket, parcel.folder)
     with bar(f"uploading {pack.path.name}", work.size) as moved:
         work.run(moved)
-    mount.work(
+    answer = mount.work(
         {
             "action": "install_model",
             "tree": parcel.tree,
@@ -133,13 +136,8 @@ def install_model(  # noqa: PLR0913, PLR0917 - each is a collaborator
         },
         lambda text: tell(f"model {_name(pack)}: {text}"),
     )
-    return pack
+    return pack, answer.get("new", True)  # a function of an older release does not tell
 
 
 def _name(pack: Pack) -> str:
     return f"{pack.ref.name}@{pack.ref.version}"
-
-
-def _noted(pack: Pack) -> Noted:
-    facts = {"name": pack.ref.name, "version": pack.ref.version, "sha256": pack.ref.sha256}
-    return Noted("model.activate", _name(pack), None, None, facts)

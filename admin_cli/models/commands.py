@@ -9,34 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from admin_cli.console import CliError, Console, console_of
-from admin_cli.models.folder import (
-    fault,
-    folder_of,
-    installed_in,
-    is_active,
-    pack_path,
-    prove,
-    shipped,
-)
+from admin_cli.models.folder import shipped
+from admin_cli.models.place import before, named, place_of, proven
 from admin_cli.models.switch import switch, trail_of
-from admin_cli.models.views import cell, facts_of, fetched, name_of
-from chalicelib.errors import ModelUnavailable
-from chalicelib.inference import packs
+from admin_cli.models.views import cell, fetched, listed, name_of, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chalicelib.inference.packs import Pack
+    from admin_cli.models.place import Place
 
 app = typer.Typer(help="Install, check and switch model packs.", no_args_is_help=True)
 
-Folder = Annotated[
+ModelDir = Annotated[
     Path | None,
     typer.Option(
         "--model-dir",
         envvar="MODEL_DIR",
         metavar="DIR",
-        help="Folder of the packs. Stage local has one of its own.",
+        help="Folder of the packs. Default: that of stage local, or the mount of the stage.",
     ),
 ]
 
@@ -47,7 +38,7 @@ def install(
     source: Annotated[
         str, typer.Argument(metavar="PATH|NAME", help="A pack's folder, or a known name.")
     ],
-    model_dir: Folder = None,
+    model_dir: ModelDir = None,
     url: Annotated[
         str | None, typer.Option("--from", metavar="URL", help="Fetch the release from a mirror.")
     ] = None,
@@ -56,13 +47,15 @@ def install(
         typer.Option("--sha256", metavar="HEX", help="What the release file must be."),
     ] = None,
 ) -> None:
-    """Verify a pack, prove it, and put it into the model folder. It is not activated."""
-    from admin_cli.models.pack_install import install as put  # noqa: PLC0415 - keeps --help fast
-    from admin_cli.models.torchxrayvision import Order, check_hash  # noqa: PLC0415
+    """Verify a pack, prove it, and put it beside the others. It is not activated."""
+    from admin_cli.models.torchxrayvision import (  # noqa: PLC0415 - keeps --help fast
+        Order,
+        check_hash,
+    )
     from admin_cli.models.torchxrayvision_releases import RELEASES  # noqa: PLC0415
 
     console = console_of(context)
-    target = folder_of(console, model_dir)
+    place = place_of(console, model_dir)
     path = Path(source)
     known = source.partition("@")[0] in RELEASES and not path.exists()
     if (url or sha256) and not known:
@@ -72,40 +65,33 @@ def install(
         name, _, version = source.partition("@")
         if version not in {"", "1"}:
             raise CliError(f"the release {name} is version 1")
-        path = fetched(console, Order(name, url, sha256), target)
+        path = fetched(console, Order(name, url, sha256), place.workshop)
     elif not path.exists():
         path = shipped(source)
     try:
-        pack, new = put(path, target)
+        pack, new = place.install(path)
     finally:
         if known:  # it was made for this alone
             shutil.rmtree(path)
     if console.json:
-        console.print_json({**facts_of(pack), "installed": new, "model_dir": str(target)})
+        console.print_json({**pack, "installed": new, "model_dir": place.model_dir})
         return
-    console.print(f"{name_of(pack)} {'installed' if new else 'was installed already'} in {target}")
-    if pack.manifest.source is not None and pack.manifest.source.trust == "first-use":
+    console.print(f"{name_of(pack)} {'installed' if new else 'was installed already'} in {place}")
+    if pack["source"] is not None and pack["source"]["trust"] == "first-use":
         console.info(
-            f"Its release file had no SHA-256 on record; it is {pack.manifest.source.sha256}."
+            f"Its release file had no SHA-256 on record; it is {pack['source']['sha256']}."
             " Compare it with another source, and pin it with --sha256."
         )
-    if not is_active(target, pack):
-        console.info(f"Let it answer: radgate models activate {name_of(pack)}")
+    if place.facts()["active"] != f"{pack['name']}-{pack['version']}":
+        stage = "" if console.stage == "local" else f"--stage {console.stage} "
+        console.info(f"Let it answer: radgate {stage}models activate {name_of(pack)}")
 
 
 @app.command("list")
-def list_(context: typer.Context, model_dir: Folder = None) -> None:
+def list_(context: typer.Context, model_dir: ModelDir = None) -> None:
     """Show the installed packs and which one answers. Broken ones are shown with the reason."""
     console = console_of(context)
-    target = folder_of(console, model_dir)
-    rows = []
-    for folder in installed_in(target):
-        try:
-            pack = packs.load_manifest(folder)
-        except ModelUnavailable as error:
-            rows.append({"folder": folder.name, "active": False, "error": error.detail})
-            continue
-        rows.append({**facts_of(pack), "active": is_active(target, pack), "error": None})
+    rows = listed(place_of(console, model_dir).facts())
     if console.json:
         console.print_json(rows)
         return
@@ -117,15 +103,16 @@ def list_(context: typer.Context, model_dir: Folder = None) -> None:
 def verify(
     context: typer.Context,
     model: Annotated[str | None, typer.Argument(metavar="[NAME@VERSION]")] = None,
-    model_dir: Folder = None,
+    model_dir: ModelDir = None,
 ) -> None:
     """Check every file of the packs, and that each gives its golden answer. All, or one."""
     console = console_of(context)
-    target = folder_of(console, model_dir)
-    folders = [pack_path(target, model)] if model else installed_in(target)
+    place = place_of(console, model_dir)
+    facts = place.facts()
+    folders = [named(place, facts, model)] if model else [one["folder"] for one in facts["packs"]]
     if not folders:
-        raise CliError(f"no model is installed in {target}")
-    reasons = {folder.name: fault(folder) for folder in folders}
+        raise CliError(f"no model is installed in {place}")
+    reasons = {folder: place.fault(folder) for folder in folders}
     if console.json:
         console.print_json(
             [{"folder": name, "sound": not why, "error": why} for name, why in reasons.items()]
@@ -141,38 +128,31 @@ def verify(
 def activate(
     context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="NAME@VERSION")],
-    model_dir: Folder = None,
+    model_dir: ModelDir = None,
 ) -> None:
     """Let a pack answer, once it has proven itself. Running functions follow within a minute."""
     console = console_of(context)
-    target = folder_of(console, model_dir)
-    path = pack_path(target, model)
-    prove(path)
-    name, _, version = model.partition("@")
-    wanted = packs.load_manifest(path)
-    _switch(
-        console, target, wanted, "model.activate", lambda: packs.activate(target, name, version)
-    )
+    place = place_of(console, model_dir)
+    _switch(console, place, named(place, place.facts(), model), "model.activate", place.activate)
 
 
 @app.command()
-def rollback(context: typer.Context, model_dir: Folder = None) -> None:
+def rollback(context: typer.Context, model_dir: ModelDir = None) -> None:
     """Let the pack before the active one answer again."""
     console = console_of(context)
-    target = folder_of(console, model_dir)
-    before = packs.previous_pack(target)
-    prove(before.path)
-    _switch(console, target, before, "model.rollback", lambda: packs.rollback(target))
+    place = place_of(console, model_dir)
+    _switch(console, place, before(place.facts()), "model.rollback", place.rollback)
 
 
 def _switch(
-    console: Console, target: Path, wanted: Pack, action: str, apply: Callable[[], Pack]
+    console: Console, place: Place, folder: str, action: str, apply: Callable[[str], None]
 ) -> None:
+    pack = proven(place, folder)
     trail = trail_of(console.stage)
     if trail is None:
         console.info("The local AWS is not running: this is not noted in its audit trail.")
-    pack = switch(target, wanted, action, apply, trail)
+    switch(place.facts, pack, action, lambda: apply(folder), trail)
     if console.json:
-        console.print_json({**facts_of(pack), "active": True})
+        console.print_json({**plain(pack), "active": True})
     else:
         console.print(f"{name_of(pack)} is active")

@@ -1,50 +1,57 @@
-"""A model folder as the commands see it: what lies in it, what is sound, what answers."""
+"""Packs in a folder that is at hand, and those that the project ships."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from admin_cli.console import CliError
-from admin_cli.emulator import PROJECT, local_home
-from chalicelib.errors import ModelUnavailable, RadgateError
+from admin_cli.emulator import PROJECT
+from chalicelib.errors import RadgateError
 from chalicelib.inference import packs
+from chalicelib.inference.shelf import PackFolder, facts_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from admin_cli.console import Console
-    from chalicelib.inference.packs import Pack
 
+class Folder:
+    """Satisfies `place.Place` for a folder on this machine."""
 
-def folder_of(console: Console, given: Path | None) -> Path:
-    """Return the model folder: the given one, or the one of stage local. Raises CliError."""
-    if given is not None:
-        return given.absolute()
-    if console.stage == "local":
-        return local_home() / "models"
-    raise CliError(
-        f"stage {console.stage} keeps its packs on EFS: mount it and name the folder with"
-        " --model-dir"
-    )
+    def __init__(self, model_dir: Path) -> None:
+        self._packs = PackFolder(model_dir, _golden)
+        self.model_dir = model_dir
+        self.workshop = model_dir
 
+    def __str__(self) -> str:
+        """Where it is."""
+        return str(self.model_dir)
 
-def installed_in(model_dir: Path) -> list[Path]:
-    """Return the folders of all packs, sound or not, by name."""
-    if not model_dir.is_dir():
-        return []
-    found = (entry for entry in model_dir.iterdir() if entry.is_dir())
-    return sorted(entry for entry in found if not entry.name.startswith("."))
+    def facts(self) -> dict[str, Any]:
+        """Return what is installed and what answers."""
+        return self._packs.facts()
 
+    def fault(self, pack: str) -> str:
+        """Return what is amiss with a pack, nothing when it is sound."""
+        try:
+            self._packs.prove(pack)
+        except RadgateError as error:
+            return error.detail
+        return ""
 
-def pack_path(model_dir: Path, model: str) -> Path:
-    """Return the folder of the pack NAME@VERSION. Raises CliError."""
-    name, at, version = model.partition("@")
-    if not at or not name or not version:
-        raise CliError(f"a model is named NAME@VERSION, not {model}")
-    found = [path for path in installed_in(model_dir) if path.name == f"{name}-{version}"]
-    if not found:
-        raise CliError(f"model {model} is not installed in {model_dir}")
-    return found[0]
+    def install(self, source: Path) -> tuple[dict[str, Any], bool]:
+        """Bring in the pack in folder `source`; return it, and whether it is new."""
+        from admin_cli.models.pack_install import install  # noqa: PLC0415 - keeps --help fast
+
+        pack, new = install(source, self.model_dir)
+        return facts_of(pack), new
+
+    def activate(self, pack: str) -> None:
+        """Let a pack answer once it has proven itself."""
+        self._packs.activate(pack, if_none=False)
+
+    def rollback(self, pack: str) -> None:
+        """Let `pack`, the one before the active one, answer again."""
+        self._packs.rollback(pack)
 
 
 def shipped(name: str) -> Path:
@@ -60,26 +67,7 @@ def shipped(name: str) -> Path:
     return max(found, key=lambda pack: [int(n) for n in pack.ref.version.split(".")]).path
 
 
-def fault(folder: Path) -> str:
-    """Return what is amiss with a pack, nothing when it is sound."""
-    try:
-        prove(folder)
-    except RadgateError as error:
-        return error.detail
-    return ""
-
-
-def prove(folder: Path) -> None:
-    """Check every file and the golden answer. Raises ModelUnavailable."""
+def _golden(pack: Path) -> None:
     from chalicelib.inference.model import prove_pack  # noqa: PLC0415 - takes torch with it
 
-    packs.verify_pack(folder)
-    prove_pack(folder)
-
-
-def is_active(model_dir: Path, pack: Pack) -> bool:
-    """Tell whether this pack answers."""
-    try:
-        return packs.active_pack(model_dir).ref == pack.ref
-    except ModelUnavailable:
-        return False
+    prove_pack(pack)

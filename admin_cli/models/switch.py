@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from admin_cli import emulator
 from admin_cli.stage import open_stage
-from chalicelib.errors import ModelUnavailable
-from chalicelib.inference import packs
 from chalicelib.tenants.audit import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from chalicelib.inference.packs import Pack
     from chalicelib.tenants.audit import Trail
+
+
+_TOLD = ("name", "version", "sha256")
 
 
 def trail_of(stage: str) -> Trail | None:
@@ -29,34 +28,32 @@ def trail_of(stage: str) -> Trail | None:
 
 
 def switch(
-    model_dir: Path, wanted: Pack, action: str, apply: Callable[[], Pack], trail: Trail | None
-) -> Pack:
-    """Note that `wanted` is to answer, then let it, by `apply`; return what answers.
+    look: Callable[[], dict[str, Any]],
+    wanted: dict[str, Any],
+    action: str,
+    apply: Callable[[], None],
+    trail: Trail | None,
+) -> None:
+    """Note that `wanted` is to answer, then let it, by `apply`. `look`: tells what answers now.
 
-    The folder and the trail cannot change in one step. The entry comes first: a crash between
+    The packs and the trail cannot change in one step. The entry comes first: a crash between
     the two leaves one that says too much, and the command can be run again. The other way
     round it would leave a model that answers and that nobody is known to have chosen.
     """
     if trail is not None:
-        trail.commit(lambda: _change(model_dir, wanted, action))
-    return apply()
+        trail.commit(lambda: change(_answering(look()), wanted, action))
+    apply()
 
 
-def _change(model_dir: Path, wanted: Pack, action: str) -> Change | None:
-    try:
-        before: Pack | None = packs.active_pack(model_dir)
-    except ModelUnavailable:
-        before = None
-    if before is not None and before.ref == wanted.ref:
+def change(before: dict[str, Any] | None, wanted: dict[str, Any], action: str) -> Change | None:
+    """Return what the trail is told of a switch between two packs; None where they are the same."""
+    told = [one and {name: str(one[name]) for name in _TOLD} for one in (before, wanted)]
+    if told[0] == told[1]:
         return None
-    return Change(
-        action=action,
-        subject=f"{wanted.ref.name}@{wanted.ref.version}",
-        client_id=None,
-        before=None if before is None else _told(before),
-        after=_told(wanted),
-    )
+    subject = f"{wanted['name']}@{wanted['version']}"
+    return Change(action, subject, None, before=told[0], after=told[1])
 
 
-def _told(pack: Pack) -> dict[str, str]:
-    return {"name": pack.ref.name, "version": pack.ref.version, "sha256": pack.ref.sha256}
+def _answering(facts: dict[str, Any]) -> dict[str, Any] | None:
+    found = (one for one in facts["packs"] if one["folder"] == facts["active"])
+    return next(found, None)

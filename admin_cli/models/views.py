@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
 from rich.progress import (
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
 
     from admin_cli.console import Console
     from admin_cli.models.torchxrayvision import Order
-    from chalicelib.inference.packs import Pack
 
 _DOWNLOADS = ".downloads"
 
 
-def name_of(pack: Pack) -> str:
+def name_of(pack: dict[str, Any]) -> str:
     """Return NAME@VERSION."""
-    return f"{pack.ref.name}@{pack.ref.version}"
+    return f"{pack['name']}@{pack['version']}"
 
 
-def facts_of(pack: Pack) -> dict[str, object]:
-    """Return a pack as plain data."""
-    return {
-        "name": pack.ref.name,
-        "version": pack.ref.version,
-        "sha256": pack.ref.sha256,
-        "architecture": pack.manifest.architecture,
-        "scale": pack.manifest.scale,
-        "labels": [claim.name for claim in pack.manifest.labels],
-        "licence": pack.manifest.licence,
-        "source": pack.manifest.source,
-    }
+def plain(pack: dict[str, Any]) -> dict[str, Any]:
+    """Return a sound pack as it is shown, which its folder's name is no part of."""
+    return {name: value for name, value in pack.items() if name != "folder"}
 
 
-def cell(row: dict[str, object], column: str) -> object:
+def listed(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows of `models list`."""
+    return [
+        {"folder": one["folder"], "active": False, "error": one["error"]}
+        if one.get("error")
+        else {**plain(one), "active": one["folder"] == facts["active"], "error": None}
+        for one in facts["packs"]
+    ]
+
+
+def cell(row: dict[str, Any], column: str) -> object:
     """Return what a table shows of a row of `models list`."""
     if column == "model":
-        return f"{row['name']}@{row['version']}" if "name" in row else row["folder"]
+        return name_of(row) if "name" in row else row["folder"]
     if column == "active":
         return "yes" if row["active"] else ""
     value = row.get(column)

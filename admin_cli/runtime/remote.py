@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from admin_cli.console import CliError
 from admin_cli.emulator import use_local_endpoint
@@ -86,7 +87,13 @@ class Mount:
             before = now
 
     def _call(self, event: dict[str, str | bool]) -> dict[str, Any]:
-        reply = self._client.invoke(FunctionName=self._function, Payload=json.dumps(event).encode())
+        data = json.dumps(event).encode()
+        try:
+            reply = self._client.invoke(FunctionName=self._function, Payload=data)
+        except ClientError as error:
+            if error.response.get("Error", {}).get("Code") != "ResourceNotFoundException":
+                raise
+            raise CliError(f"there is no function {self._function}: deploy the stage") from error
         payload = _parsed(reply["Payload"].read())
         if dict(reply).get("FunctionError") or not isinstance(payload, dict):
             failure = payload if isinstance(payload, dict) else {}

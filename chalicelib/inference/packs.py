@@ -162,10 +162,15 @@ def activate(model_dir: Path, name: str, version: str) -> Pack:
 
 def previous_pack(model_dir: Path) -> Pack:
     """Return the pack before the active one. Raises NotFound when there is none."""
+    return load_manifest(previous_folder(model_dir))
+
+
+def previous_folder(model_dir: Path) -> Path:
+    """Return where the pack before the active one lies, sound or not. Raises as `previous_pack`."""
     choice = _chosen(model_dir)
     if choice is None or choice.previous is None:
         raise NotFound("there is no earlier model to go back to")
-    return load_manifest(model_dir / f"{choice.previous.name}-{choice.previous.version}")
+    return model_dir / f"{choice.previous.name}-{choice.previous.version}"
 
 
 def rollback(model_dir: Path) -> Pack:

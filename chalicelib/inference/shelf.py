@@ -16,7 +16,7 @@ from chalicelib.inference.packs import (
     activate,
     active_pack,
     load_manifest,
-    previous_pack,
+    previous_folder,
     rollback,
     verify_pack,
 )
@@ -108,11 +108,12 @@ class PackFolder:
             folders = (one for one in self._model_dir.iterdir() if one.is_dir())
             names = sorted(one.name for one in folders if not one.name.startswith("."))
             found = [self._told(self._model_dir / name) for name in names]
-        try:
-            active: str | None = active_pack(self._model_dir).path.name
-        except ModelUnavailable:
-            active = None
-        return {"packs": found, "active": active, "chosen": (self._model_dir / ACTIVE).exists()}
+        return {
+            "packs": found,
+            "active": _name(lambda: active_pack(self._model_dir).path),
+            "previous": _name(lambda: previous_folder(self._model_dir)),
+            "chosen": (self._model_dir / ACTIVE).exists(),
+        }
 
     def shelf(self, pack: str, sha256: str) -> PackShelf:
         """Return where a pack goes. Raises ModelUnavailable for a name that is none."""
@@ -123,19 +124,35 @@ class PackFolder:
 
         `if_none`: another one that answers already stays. Raises NotFound and ModelUnavailable.
         """
+        wanted = self._verified(pack)
+        if if_none and self._serving() not in {None, wanted.path.name}:
+            return
+        self._prove(wanted.path)
+        activate(self._model_dir, wanted.ref.name, wanted.ref.version)
+
+    def rollback(self, pack: str) -> None:
+        """Let `pack`, the one before the active one, answer; nothing is done when it does already.
+
+        It is named so that an order given twice does not lead forward again, and so that nobody
+        gets a model that he did not mean. Raises NotFound and ModelUnavailable.
+        """
+        wanted = self._verified(pack)
+        if self._serving() == pack:
+            return
+        if previous_folder(self._model_dir).name != pack:
+            raise ModelUnavailable(f"{pack} is no longer the model before; somebody switched")
+        self._prove(wanted.path)
+        rollback(self._model_dir)
+
+    def prove(self, pack: str) -> None:
+        """Check every file of a pack and its golden answer. Raises NotFound, ModelUnavailable."""
+        self._prove(self._verified(pack).path)
+
+    def _verified(self, pack: str) -> Pack:
         path = self._model_dir / _checked(pack)
         if not path.is_dir():
             raise NotFound(f"model {pack} is not installed")
-        wanted = verify_pack(path)
-        if if_none and self._serving() not in {None, wanted.path.name}:
-            return
-        self._prove(path)
-        activate(self._model_dir, wanted.ref.name, wanted.ref.version)
-
-    def rollback(self) -> None:
-        """Let the pack before the active one answer. Raises NotFound and ModelUnavailable."""
-        self._prove(verify_pack(previous_pack(self._model_dir).path).path)
-        rollback(self._model_dir)
+        return verify_pack(path)
 
     def _serving(self) -> str | None:
         """Return the folder that answers, or that was chosen and is damaged by now."""
@@ -148,11 +165,31 @@ class PackFolder:
     @staticmethod
     def _told(path: Path) -> dict[str, Any]:
         try:
-            pack: Pack = load_manifest(path)
+            return {"folder": path.name, **facts_of(load_manifest(path))}
         except ModelUnavailable as error:
             return {"folder": path.name, "error": error.detail}
-        facts = {"name": pack.ref.name, "version": pack.ref.version, "sha256": pack.ref.sha256}
-        return {"folder": path.name, **facts}
+
+
+def facts_of(pack: Pack) -> dict[str, Any]:
+    """Return what operators are told of a pack, as JSON can carry it."""
+    source = pack.manifest.source
+    return {
+        "name": pack.ref.name,
+        "version": pack.ref.version,
+        "sha256": pack.ref.sha256,
+        "architecture": pack.manifest.architecture,
+        "scale": pack.manifest.scale,
+        "labels": [claim.name for claim in pack.manifest.labels],
+        "licence": pack.manifest.licence,
+        "source": None if source is None else source.model_dump(mode="json"),
+    }
+
+
+def _name(find: Callable[[], Path]) -> str | None:
+    try:
+        return find().name
+    except (ModelUnavailable, NotFound):
+        return None
 
 
 def _checked(folder: str) -> str:

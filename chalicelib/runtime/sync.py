@@ -37,8 +37,11 @@ class Models(Protocol):
     def activate(self, pack: str, *, if_none: bool) -> None:
         """Let a pack answer; `if_none`: unless another one does already."""
 
-    def rollback(self) -> None:
-        """Let the pack before the active one answer again."""
+    def rollback(self, pack: str) -> None:
+        """Let this pack, the one before the active one, answer again."""
+
+    def prove(self, pack: str) -> None:
+        """Check a pack's files and its golden answer; it may raise TreeRefused as well."""
 
 
 class Order(Value):
@@ -55,6 +58,7 @@ class Order(Value):
         "rollback",
         "install_model",
         "list_models",
+        "verify_model",
         "activate_model",
         "rollback_model",
     ]
@@ -108,7 +112,7 @@ class Sync:
                     answer = self._facts("done")
                 case "list_models":
                     answer = {"state": "done", **self._packs.facts()}
-                case "install_model" | "activate_model" | "rollback_model":
+                case "install_model" | "verify_model" | "activate_model" | "rollback_model":
                     with self._trees.alone():
                         answer = self._carry_out_model(order)
                 case _:
@@ -137,23 +141,32 @@ class Sync:
         return self._facts("done")
 
     def _carry_out_model(self, order: Order) -> dict[str, Any]:
-        if order.action == "rollback_model":
-            self._packs.rollback()
-            return {"state": "done", **self._packs.facts()}
         if order.pack is None:
             return _refused("the event names no pack")
         if order.action == "install_model":
             if order.tree is None or order.sha256 is None or self._proof is None:
                 return _refused("the event names no tree, or no manifest")
             shelf = self._packs.shelf(order.pack, order.sha256)
-            working = self._unpack(shelf, order.tree, self._proof)
-            if working is not None:
-                return working
-        elif self._left() <= STEP_SECONDS["try"]:
+            new = not shelf.has(order.tree)
+            working = self._unpack(shelf, order.tree, self._proof) if new else None
+            return working or {"state": "done", "new": new, **self._packs.facts()}
+        if self._left() <= STEP_SECONDS["try"]:
             return {"state": "working", "stage": "try", "done": 0, "total": 1}
-        else:
+        if order.action == "verify_model":
+            return {"state": "done", "error": self._fault(order.pack)}
+        if order.action == "activate_model":
             self._packs.activate(order.pack, if_none=order.if_none)
+        else:
+            self._packs.rollback(order.pack)
         return {"state": "done", **self._packs.facts()}
+
+    def _fault(self, pack: str) -> str | None:
+        """Return what is amiss with a pack, which is an answer here and no refusal."""
+        try:
+            self._packs.prove(pack)
+        except (TreeRefused, ModelUnavailable, NotFound) as refused:
+            return refused.detail
+        return None
 
     def _unpack(self, shelf: Shelf, tree: str, trial: Trial) -> dict[str, Any] | None:
         """Return how far it came, None when the tree is whole."""

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from admin_cli.models.folder import Folder
 from admin_cli.models.switch import switch, trail_of
 from chalicelib.errors import StorageUnavailable
 from chalicelib.inference import packs
+from chalicelib.inference.shelf import facts_of
 from tests.unit.inference.packmaking import install
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from chalicelib.inference.packs import Pack
@@ -32,18 +35,26 @@ def pack(models: Path, version: str) -> Pack:
     return packs.load_manifest(models / f"alpha-{version}")
 
 
-def activate(models: Path, version: str, trail: Trail | None) -> Pack:
-    wanted = pack(models, version)
-    return switch(
-        models, wanted, "model.activate", lambda: packs.activate(models, "alpha", version), trail
-    )
+def activate(
+    models: Path, version: str, trail: Trail | None, apply: Callable[[str], None] | None = None
+) -> None:
+    folder, wanted = Folder(models), facts_of(pack(models, version))
+    do = apply or folder.activate
+    switch(folder.facts, wanted, "model.activate", lambda: do(f"alpha-{version}"), trail)
 
 
 def test_a_switch_is_noted_with_what_answered_before(world: World, models: Path) -> None:
-    assert activate(models, "2", world.trail).ref.version == "2"
+    activate(models, "2", world.trail)
     assert packs.active_pack(models).ref.version == "2"
     before = packs.previous_pack(models)
-    switch(models, before, "model.rollback", lambda: packs.rollback(models), world.trail)
+    folder = Folder(models)
+    switch(
+        folder.facts,
+        facts_of(before),
+        "model.rollback",
+        lambda: folder.rollback(before.path.name),
+        world.trail,
+    )
     first, second = world.audited()
     assert (first.action, first.subject, first.client_id) == ("model.activate", "alpha@2", None)
     assert (second.action, second.subject) == ("model.rollback", "alpha@1")
@@ -78,11 +89,11 @@ def test_a_crash_in_between_is_healed_by_another_run(world: World, models: Path)
     class Killed(BaseException):
         pass
 
-    def die() -> Pack:
+    def die(_: str) -> None:
         raise Killed
 
     with pytest.raises(Killed):
-        switch(models, pack(models, "2"), "model.activate", die, world.trail)
+        activate(models, "2", world.trail, die)
     assert packs.active_pack(models).ref.version == "1"
     activate(models, "2", world.trail)
     assert packs.active_pack(models).ref.version == "2"

@@ -251,14 +251,6 @@ def test_a_broken_pack_is_listed_with_its_reason(
     assert "manifest" in row["error"]
 
 
-def test_other_stages_need_their_folder_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delenv("MODEL_DIR", raising=False)
-    assert run(["--stage", "prod", "models", "list"]) == 1
-    assert "--model-dir" in capsys.readouterr().err
-
-
 def test_the_local_stage_has_a_folder_of_its_own(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -85,10 +85,12 @@ def test_a_pack_is_proven_before_it_is_seen_and_answers_when_it_is_told_to(mount
         "state": "done",
         "packs": [],
         "active": None,
+        "previous": None,
         "chosen": False,
     }
     answer = mount.install()
     assert (answer["state"], answer["active"], answer["chosen"]) == ("done", PACK, False)
+    assert answer["new"] is True
     assert mount.proof.seen == [PACK]
     assert verify_pack(mount.models / PACK).ref == mount.parcel.pack.ref
     chosen = mount.order("activate_model", pack=PACK, if_none=True)
@@ -99,7 +101,8 @@ def test_a_pack_is_proven_before_it_is_seen_and_answers_when_it_is_told_to(mount
 def test_a_second_run_fetches_nothing(mount: Mount) -> None:
     mount.install()
     mount.source.asked.clear()
-    assert mount.install()["state"] == "done"
+    again = mount.install()
+    assert (again["state"], again["new"]) == ("done", False)
     assert mount.source.asked == []
     assert wrap(SHIPPED / PACK, mount.source.folder).tree != "", "the same pack, the same parcel"
 
@@ -137,7 +140,9 @@ def test_a_pack_that_fails_its_proof_is_never_seen(tmp_path: Path) -> None:
 def test_a_damaged_pack_is_replaced_and_another_one_is_not(mount: Mount) -> None:
     mount.install()
     (mount.models / PACK / "gate.json").write_bytes(b"{}")
-    assert mount.install()["state"] == "done"
+    assert "gate.json is not the file" in mount.order("verify_model", pack=PACK)["error"]
+    repaired = mount.install()
+    assert (repaired["state"], repaired["new"]) == ("done", True)
     assert verify_pack(mount.models / PACK).ref == mount.parcel.pack.ref
     manifest = mount.models / PACK / "manifest.json"
     document = json.loads(manifest.read_bytes())
@@ -146,20 +151,59 @@ def test_a_damaged_pack_is_replaced_and_another_one_is_not(mount: Mount) -> None
     assert (answer["state"], answer["detail"][:12]) == ("refused", "another pack")
 
 
-def test_a_model_that_answers_goes_on_answering(mount: Mount) -> None:
+def with_another(mount: Mount) -> Path:
+    """Install the shipped pack; return another one that lies beside it, cardionet-0."""
     mount.install()
     other = mount.models / "cardionet-0"
     shutil.copytree(mount.models / PACK, other)
     document = json.loads((other / "manifest.json").read_bytes()) | {"version": "0"}
     (other / "manifest.json").write_text(json.dumps(document), encoding="utf-8")
+    return other
+
+
+def test_a_model_that_answers_goes_on_answering(mount: Mount) -> None:
+    other = with_another(mount)
     mount.order("activate_model", pack="cardionet-0")
     answer = mount.order("activate_model", pack=PACK, if_none=True)
     assert answer["active"] == "cardionet-0"
     assert mount.order("activate_model", pack=PACK)["active"] == PACK
-    assert mount.order("rollback_model")["active"] == "cardionet-0"
+    back = mount.order("rollback_model", pack="cardionet-0")
+    assert (back["active"], back["previous"]) == ("cardionet-0", PACK)
     # A choice that has gone bad is still a choice.
     shutil.rmtree(other)
     assert mount.order("activate_model", pack=PACK, if_none=True)["active"] is None
+
+
+def test_a_rollback_given_twice_goes_back_once(mount: Mount) -> None:
+    with_another(mount)
+    for pack in ("cardionet-0", PACK):
+        mount.order("activate_model", pack=pack)
+    for _ in range(2):
+        answer = mount.order("rollback_model", pack="cardionet-0")
+        assert (answer["active"], answer["previous"]) == ("cardionet-0", PACK)
+
+
+def test_a_rollback_to_what_is_not_the_model_before_is_refused(mount: Mount) -> None:
+    with_another(mount)
+    for pack in ("cardionet-0", PACK):
+        mount.order("activate_model", pack=pack)
+    shutil.copytree(mount.models / PACK, mount.models / "cardionet-9")
+    manifest = mount.models / "cardionet-9" / "manifest.json"
+    document = json.loads(manifest.read_bytes()) | {"version": "9"}
+    manifest.write_text(json.dumps(document), encoding="utf-8")
+    answer = mount.order("rollback_model", pack="cardionet-9")
+    assert (answer["state"], "somebody switched" in answer["detail"]) == ("refused", True)
+    assert mount.order("rollback_model")["state"] == "refused", "which one has to be said"
+    assert mount.order("list_models")["active"] == PACK
+
+
+def test_a_pack_is_verified_with_its_golden_answer(mount: Mount) -> None:
+    mount.install()
+    assert mount.order("verify_model", pack=PACK) == {"state": "done", "error": None}
+    assert mount.proof.seen == [PACK, PACK]
+    mount.proof.reason = "golden input: Cardiomegaly is 0.1, not 0.9"
+    assert mount.order("verify_model", pack=PACK)["error"] == mount.proof.reason
+    assert "not installed" in mount.order("verify_model", pack="cardionet-9")["error"]
 
 
 def test_one_pack_alone_keeps_answering_when_a_second_comes(mount: Mount) -> None:
@@ -175,6 +219,8 @@ def test_one_pack_alone_keeps_answering_when_a_second_comes(mount: Mount) -> Non
 def test_a_name_that_leads_elsewhere_is_refused(mount: Mount, pack: str) -> None:
     assert mount.install(pack=pack)["state"] == "refused"
     assert mount.order("activate_model", pack=pack)["state"] == "refused"
+    assert mount.order("rollback_model", pack=pack)["state"] == "refused"
+    assert mount.order("verify_model", pack=pack)["error"]
     with pytest.raises(ModelUnavailable):
         PackShelf(mount.models, PACK, "").incoming(f"../{pack}")
 
