@@ -55,7 +55,7 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     begun = time.monotonic()
     findings = search(paths, history=history)
     seconds = time.monotonic() - begun
-    found = [_known(stage, secret, places) for secret, places in findings.places.items()]
+    found = [_known(stage, secret, [*places]) for secret, places in findings.places.items()]
     live = [one for one in found if one["state"] in _LIVE]
     if not console.json:
         _show(console, found)

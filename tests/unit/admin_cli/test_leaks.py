@@ -7,13 +7,14 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from admin_cli.console import CliError
-from admin_cli.tenants.leaks import keys_in, scan
+from admin_cli.tenants.leaks import Findings, keys_in, lines_of, scan
 from chalicelib.tenants import keys
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -37,7 +38,7 @@ def test_a_word_that_fails_the_checksum_is_no_key(text: str) -> None:
     assert list(keys_in(f"rgl{text}".encode())) == []
 
 
-def places(findings: dict[str, list[str]], root: Path) -> dict[str, list[str]]:
+def places(findings: dict[str, dict[str, None]], root: Path) -> dict[str, list[str]]:
     """Return what was found with paths from `root` on."""
     return {
         secret: [place.replace(f"{root}/", "") for place in found]
@@ -83,6 +84,55 @@ def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
 def test_a_path_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CliError, match="is not there"):
         scan([tmp_path / "nothing"], history=True)
+
+
+# --- work -------------------------------------------------------------------------------
+
+
+class Read(bytes):
+    """Bytes that count how many of them were copied."""
+
+    copied = 0
+
+    def __getitem__(self, part: Any) -> Any:
+        copy = super().__getitem__(part)
+        self.copied += len(copy)
+        return copy
+
+
+@pytest.mark.parametrize("lines", [1, 500, 2000])
+def test_lines_are_counted_in_one_pass_however_many_keys_there_are(lines: int) -> None:
+    log = Read((keys.mint() + "\n").encode() * lines)
+    assert [line for line, _ in lines_of(log)] == [*range(1, lines + 1)]
+    assert log.copied <= len(log)
+
+
+def test_a_key_far_into_a_file_has_its_line() -> None:
+    far = b"\n" * 3_000_000 + keys.mint().encode()
+    assert [line for line, _ in lines_of(far)] == [3_000_001]
+
+
+class Place(str):
+    """A place that counts how often it is compared with others."""
+
+    __slots__ = ()
+    compared: ClassVar[int] = 0
+
+    def __eq__(self, other: object) -> bool:
+        type(self).compared += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_a_place_is_not_compared_with_those_before_it() -> None:
+    findings, count = Findings(), 1000
+    for turn in (1, 2):
+        for number in range(count):
+            findings.add("secret", Place(f"file:{number}"))
+        assert len(findings.places["secret"]) == count
+        # Twice the same place is one comparison.
+        assert Place.compared <= (turn - 1) * count + count // 100
 
 
 # --- git --------------------------------------------------------------------------------
