@@ -45,8 +45,8 @@ class DocumentStore(Protocol):
     def put(self, client_id: str, study_id: str, name: str, body: bytes) -> None:
         """Store a document; storing it again replaces it. Raises StorageUnavailable."""
 
-    def state(self, client_id: str, study_id: str, name: str) -> str | None:
-        """Return what tells one content of a document from any other, None for no document.
+    def states(self, client_id: str, study_id: str) -> dict[str, str]:
+        """Return a study's documents by name, each with what tells its content from any other.
 
         Raises StorageUnavailable.
         """
@@ -56,6 +56,7 @@ class DocumentStore(Protocol):
     ) -> bool:
         """Store a document where `state` is still what lies there; otherwise do nothing, False.
 
+        `state`: of `states`, None where there was no such document.
         Raises StorageUnavailable, after which it may be stored all the same.
         """
 

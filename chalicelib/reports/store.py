@@ -14,10 +14,10 @@ from chalicelib.domain import REPORT_NAME, ClientId, Link, StudyId
 from chalicelib.errors import NotFound, StorageUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import PutObjectRequestTypeDef as _Document
+    from mypy_boto3_s3.type_defs import ObjectTypeDef, PutObjectRequestTypeDef
 
     from chalicelib.ports import Clock
 
@@ -25,9 +25,8 @@ LINK_SECONDS = 900
 
 MEDIA_TYPES = {"pdf": "application/pdf", "png": "image/png"}
 
-# How S3 says that nothing is there, and that something else is there by now.
-_ABSENT = {"404", "NoSuchKey"}
-_CHANGED = _ABSENT | {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+# How S3 says that something else, or nothing, lies there by now.
+_CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey"}
 
 _log = logging.getLogger(__name__)
 _client_id = TypeAdapter[str](ClientId)
@@ -80,19 +79,17 @@ class S3DocumentStore:
         with _translated("put"):
             self._s3(client_id).put_object(**self._document(client_id, study_id, name, body))
 
-    def state(self, client_id: str, study_id: str, name: str) -> str | None:
-        """Return the document's ETag, None where there is none.
+    def states(self, client_id: str, study_id: str) -> dict[str, str]:
+        """Return the ETag of each document of a study, by name.
 
         Raises NotFound for what was never given out, StorageUnavailable.
         """
-        key = object_name(client_id, study_id, name)
+        prefix = prefix_of(client_id, study_id)
         with _translated("look"):
-            try:
-                return self._s3(client_id).head_object(Bucket=self._bucket, Key=key)["ETag"]
-            except ClientError as error:
-                if error.response["Error"].get("Code") in _ABSENT:
-                    return None
-                raise
+            return {
+                document["Key"].removeprefix(prefix): document["ETag"]
+                for document in self._listed(client_id, prefix)
+            }
 
     def put_over(
         self, client_id: str, study_id: str, name: str, body: bytes, state: str | None
@@ -115,7 +112,9 @@ class S3DocumentStore:
                 raise
         return True
 
-    def _document(self, client_id: str, study_id: str, name: str, body: bytes) -> _Document:
+    def _document(
+        self, client_id: str, study_id: str, name: str, body: bytes
+    ) -> PutObjectRequestTypeDef:
         return {
             "Bucket": self._bucket,
             "Key": object_name(client_id, study_id, name),
@@ -160,11 +159,14 @@ class S3DocumentStore:
         """
         prefix = prefix_of(client_id, study_id)
         with _translated("delete all"):
-            # One page of at most 1,000 is enough: a study has a report and a heatmap per label.
             s3 = self._s3(client_id)
-            listed = s3.list_objects_v2(Bucket=self._bucket, Prefix=prefix)
-            for document in listed.get("Contents", []):
+            for document in self._listed(client_id, prefix):
                 s3.delete_object(Bucket=self._bucket, Key=document["Key"])
+
+    def _listed(self, client_id: str, prefix: str) -> Sequence[ObjectTypeDef]:
+        # One page of at most 1,000 is enough: a study has a report and a heatmap per label.
+        listed = self._s3(client_id).list_objects_v2(Bucket=self._bucket, Prefix=prefix)
+        return listed.get("Contents", [])
 
 
 @contextmanager

@@ -6,9 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.domain import Study, StudyStatus
+from chalicelib.domain import MAX_ATTEMPTS, Study, StudyStatus
 from chalicelib.errors import NotFound, StorageUnavailable
 from chalicelib.services.delivering import deliveries_for
+from chalicelib.services.links import document_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,7 +60,20 @@ class Endings:
             self.clear_up(job.client_id, job.study_id)
             return
         deliveries = deliveries_for(client, study, self.clock())
-        self._end(held, study, deliveries, stored=self.jobs.finish(held, study, deliveries))
+        stored = self.jobs.finish(held, study, deliveries)
+        self._end(held, study, deliveries, stored=stored)
+        if stored:
+            self._drop_others(client.id, study)
+
+    def _drop_others(self, client_id: str, study: Study) -> None:
+        """Erase what another attempt has left and the result does not have: another pack's heatmap.
+
+        Not before the result is stored: until then the other may still be the one that wins.
+        """
+        own = document_names(study)
+        for name in self.documents.states(client_id, study.id):
+            if name not in own:
+                self.documents.delete(client_id, study.id, name)
 
     def _keep(self, job: Job, files: Mapping[str, bytes]) -> Job | None:
         """Store the documents and return the job as it is held; None when it is another's by now.
@@ -69,16 +83,17 @@ class Endings:
         than we looked, and either our writing is refused or theirs is and they look again. What
         stays is of the last to hold the lease, as is the study's row.
         """
-        while True:
-            seen = {name: self.documents.state(job.client_id, job.study_id, name) for name in files}
+        for _ in range(MAX_ATTEMPTS + 1):  # so many can at most be at it, each refusing us once
+            seen = self.documents.states(job.client_id, job.study_id)
             held = self.jobs.renew(job)
             if held is None:
                 return None
             if all(
-                self.documents.put_over(job.client_id, job.study_id, name, body, seen[name])
+                self.documents.put_over(job.client_id, job.study_id, name, body, seen.get(name))
                 for name, body in files.items()
             ):
                 return held
+        raise StorageUnavailable("The report storage does not keep what is put there.")
 
     def fail(self, job: Job, error: RadgateError | None) -> None:
         """End a study with `error`, None for a defect, and give its unit back; as `succeed`."""
@@ -108,6 +123,8 @@ class Endings:
             return None
         if ended.study.status is StudyStatus.DELETED:
             self.documents.delete_all(client_id, study_id)
+        if ended.study.status is StudyStatus.SUCCEEDED:
+            self._drop_others(client_id, ended.study)
         if ended.object_name and not is_ours(ended.study):
             self.sources.delete(ended.object_name)
         return ended

@@ -10,6 +10,16 @@ if TYPE_CHECKING:
     from chalicelib.ports import DocumentStore
 
 
+def document_names(study: Study) -> set[str]:
+    """Return the names of a study's documents: a report, and a heatmap for each positive finding.
+
+    Without a result there are none.
+    """
+    if study.status is not StudyStatus.SUCCEEDED:
+        return set()
+    return {REPORT_NAME} | {heatmap_name(one.label) for one in study.findings if one.positive}
+
+
 def with_links(study: Study, documents: DocumentStore, client_id: str) -> Study:
     """Return the study with fresh links to its documents; without a result there are none.
 

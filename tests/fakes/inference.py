@@ -71,7 +71,7 @@ class FakeClassifier(Classifier):
     """Answers one finding; `working=False` makes it a pack that failed its checks.
 
     `loading`: seconds that it still takes to load; each `warm` takes its timeout off.
-    `pack`: which one answers.
+    `pack`: which one answers. `label`: what it looks for.
     """
 
     probability: float = 0.9
@@ -80,6 +80,7 @@ class FakeClassifier(Classifier):
     passes: int = 0
     loading: float = 0.0
     pack: ModelFacts = FACTS
+    label: str = "Cardiomegaly"
 
     def predict(self, radiograph: Radiograph) -> Prediction:
         [prediction] = self.predict_many((radiograph,))
@@ -99,13 +100,13 @@ class FakeClassifier(Classifier):
 
     def _prediction(self, radiograph: Radiograph) -> Prediction:
         finding = Finding(
-            label="Cardiomegaly",
+            label=self.label,
             probability=self.probability,
             threshold=0.5,
             positive=self.probability >= 0.5,
         )
         box = (0.0, 0.0, float(radiograph.info.width), float(radiograph.info.height))
-        heatmap = Heatmap("Cardiomegaly", width=2, height=2, values=bytes([0, 9, 99, 255]), box=box)
+        heatmap = Heatmap(self.label, width=2, height=2, values=bytes([0, 9, 99, 255]), box=box)
         heatmaps = (heatmap,) if finding.positive else ()
         return Prediction(facts=self.pack, findings=(finding,), heatmaps=heatmaps)
 

@@ -43,14 +43,19 @@ class InMemoryDocumentStore(DocumentStore):
     def put(self, client_id: str, study_id: str, name: str, body: bytes) -> None:
         self._documents[object_name(client_id, study_id, name)] = body
 
-    def state(self, client_id: str, study_id: str, name: str) -> str | None:
-        body = self._documents.get(object_name(client_id, study_id, name))
-        return None if body is None else sha256(body).hexdigest()
+    def states(self, client_id: str, study_id: str) -> dict[str, str]:
+        prefix = prefix_of(client_id, study_id)
+        return {
+            name.removeprefix(prefix): sha256(body).hexdigest()
+            for name, body in self._documents.items()
+            if name.startswith(prefix)
+        }
 
     def put_over(
         self, client_id: str, study_id: str, name: str, body: bytes, state: str | None
     ) -> bool:
-        if self.state(client_id, study_id, name) != state:
+        object_name(client_id, study_id, name)
+        if self.states(client_id, study_id).get(name) != state:
             return False
         self.put(client_id, study_id, name, body)
         return True

@@ -88,17 +88,17 @@ def test_storing_again_replaces(subject: Subject) -> None:
 
 def test_a_report_is_stored_over_what_was_seen_and_over_nothing_else(subject: Subject) -> None:
     store = subject.store
-    assert store.state("acme", STUDY_ID, REPORT_NAME) is None
+    assert store.states("acme", STUDY_ID) == {}
     assert store.put_over("acme", STUDY_ID, REPORT_NAME, PDF, None)
     assert not store.put_over("acme", STUDY_ID, REPORT_NAME, b"%PDF-1.4 late", None)
-    seen = store.state("acme", STUDY_ID, REPORT_NAME)
-    assert seen is not None
+    [(name, seen)] = store.states("acme", STUDY_ID).items()
+    assert name == REPORT_NAME
     assert store.put_over("acme", STUDY_ID, REPORT_NAME, b"%PDF-1.4 newer", seen)
     assert not store.put_over("acme", STUDY_ID, REPORT_NAME, b"%PDF-1.4 late", seen)
     assert subject.fetch(store.link("acme", STUDY_ID, REPORT_NAME).url) == b"%PDF-1.4 newer"
     store.delete("acme", STUDY_ID, REPORT_NAME)
     assert not store.put_over("acme", STUDY_ID, REPORT_NAME, b"%PDF-1.4 late", seen)
-    assert store.state("acme", STUDY_ID, REPORT_NAME) is None
+    assert store.states("acme", STUDY_ID) == {}
 
 
 def test_a_deleted_report_is_gone_even_for_an_older_link(subject: Subject) -> None:
@@ -156,7 +156,7 @@ def test_an_id_that_was_never_given_out_names_no_object(
 ) -> None:
     for action in (
         lambda: subject.store.put(client_id, study_id, REPORT_NAME, PDF),
-        lambda: subject.store.state(client_id, study_id, REPORT_NAME),
+        lambda: subject.store.states(client_id, study_id),
         lambda: subject.store.put_over(client_id, study_id, REPORT_NAME, PDF, None),
         lambda: subject.store.link(client_id, study_id, REPORT_NAME),
         lambda: subject.store.delete(client_id, study_id, REPORT_NAME),

@@ -86,8 +86,8 @@ class Overtaken(InMemoryDocumentStore):
         self._moment: str | None = moment
         self._happens = happens
 
-    def state(self, *args: Any) -> str | None:
-        seen = super().state(*args)
+    def states(self, *args: Any) -> dict[str, str]:
+        seen = super().states(*args)
         self._at("looked")
         return seen
 
@@ -441,7 +441,7 @@ def test_all_of_a_study_is_of_one_pack_whoever_comes_between(bench: Bench, momen
 
     def overtake() -> None:
         bench.clock.advance(LEASE.total_seconds())
-        bench.classifier.pack = NEWER_FACTS
+        bench.classifier.pack, bench.classifier.label = NEWER_FACTS, "Edema"
         assert bench.work() == (None,)
 
     class Slow(PlainReportWriter):
