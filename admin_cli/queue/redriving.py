@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from admin_cli.stage import Stage
     from chalicelib.domain import Client, Ended
 
+_Told = dict[str, str] | None
 _ABSENT = {"NoSuchKey", "404", "NotFound"}
 
 
@@ -95,11 +96,18 @@ class Redrive:
             metered_at=now if study.mode == "live" else None,
             request_id=f"redrive of {failed.id}",
         )
-        stands = self._intake.enqueue(_in_place_of(client, study), study, job, _once(failed))
-        if stands.id != study.id:
+        # Noted first: a crash after it leaves an entry of a study that is not there, and the next
+        # run another. The other way round it would leave a study that nobody is known to have made.
+        told = {"queued": study.id}
+        self._note(client, failed, None, told)
+        try:
+            stands = self._intake.enqueue(_in_place_of(client, study), study, job, _once(failed))
+        except QuotaExceeded:
+            self._note(client, failed, told, None)
+            raise
+        if stands.id != study.id:  # another run was quicker
             self._delete(name)
-        else:
-            self._audit(client, failed, study)
+            self._note(client, failed, told, None)
         self._ring(client, stands)
         return stands
 
@@ -113,14 +121,9 @@ class Redrive:
         # By hand, and perhaps many: nobody's fresh study waits behind them.
         queue.send(Message(client_id=client.id, study_id=study.id), bulk=True)
 
-    def _audit(self, client: Client, failed: Study, study: Study) -> None:
-        change = Change(
-            action="study.redrive",
-            subject=failed.id,
-            client_id=client.id,
-            before=None,
-            after={"queued": study.id},
-        )
+    def _note(self, client: Client, failed: Study, before: _Told, after: _Told) -> None:
+        """Tell the audit trail which study is queued in place of a failed one; None: no longer."""
+        change = Change("study.redrive", failed.id, client.id, before, after)
         self.stage.trail.commit(lambda: change)
 
     def _copied(self, ended: Ended) -> str | None:

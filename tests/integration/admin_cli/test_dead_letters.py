@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +18,7 @@ from chalicelib.domain import Job, Message, Study, StudyStatus, new_id
 from chalicelib.errors import StorageUnavailable
 from chalicelib.problems import defect_problem
 from chalicelib.tenants import records
+from chalicelib.tenants.audit import Trail
 from chalicelib.tenants.intake import DynamoIntake
 from chalicelib.tenants.jobs import DynamoJobStore
 from chalicelib.tenants.ledger import DynamoLedger
@@ -27,9 +28,13 @@ from tests.integration.admin_cli.conftest import make_api
 from tests.integration.admin_cli.test_commands import Radgate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from mypy_boto3_dynamodb.service_resource import Table
 
     from admin_cli.foundation import Foundation
+    from chalicelib.ports import Clock
+    from chalicelib.tenants.audit import AuditEntry, Change
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse")
 CLIENT = a_client(plan=a_plan(studies=3))
@@ -82,6 +87,11 @@ class Place:
     def used(self) -> int:
         ledger = DynamoLedger(aws.table(self.foundation.TableName), Stage.clock)
         return ledger.usage(CLIENT).used
+
+    def noted(self, study_id: str) -> list[dict[str, Any]]:
+        """Return what the audit trail has of a study, the newest first."""
+        entries: list[dict[str, Any]] = self.radgate.json("audit", "log")
+        return [one for one in entries if one["subject"] == study_id]
 
     def letters(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.radgate.json("studies", "dlq", "list")
@@ -146,8 +156,8 @@ def test_a_failed_study_is_queued_anew_as_another(place: Place) -> None:
     assert place.letters() == []
     [name] = place.objects()  # a copy of its own: the old one's is gone
     assert study_id not in name
-    [entry] = [e for e in place.radgate.json("audit", "log") if e["action"] == "study.redrive"]
-    assert (entry["subject"], entry["after"]) == (study_id, {"queued": new.id})
+    [entry] = place.noted(study_id)
+    assert (entry["action"], entry["after"]) == ("study.redrive", {"queued": new.id})
 
 
 def test_all_letters_at_once_as_far_as_the_quota_goes(place: Place) -> None:
@@ -160,6 +170,9 @@ def test_all_letters_at_once_as_far_as_the_quota_goes(place: Place) -> None:
     assert left["study"] == refused["study"]
     assert len(place.objects()) == 4  # three copies and the one that is left
     assert place.used() == 3
+    withdrawn, noted = place.noted(refused["study"])  # newest first
+    assert (noted["before"], withdrawn["after"]) == (None, None)
+    assert withdrawn["before"] == noted["after"]
 
 
 def test_bytes_that_are_gone_are_told_and_the_letter_stays(place: Place) -> None:
@@ -187,6 +200,36 @@ def test_a_run_that_dies_is_finished_by_the_next(place: Place, times: int) -> No
     assert place.used() == 1
     assert set(place.queued()) == {queued[0].id}
     assert place.letters() == []
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_no_study_is_queued_that_the_trail_does_not_know(place: Place, *, after: bool) -> None:
+    """Killed at the entry, or between the entry and the study."""
+    study_id = place.fail()
+    letters = open_dead_letters("dev")
+    trail = DyingTrail(letters.stage.table, Stage.clock, after=after)
+    stage = replace(letters.stage, trail=trail)
+    with pytest.raises(KeyboardInterrupt):
+        dead_letters.DeadLetters(stage, letters.sqs, letters.s3).redrive(study_id)
+    assert [one.id for one in place.studies()] == [study_id]
+    assert len(place.noted(study_id)) == after
+    [done] = place.radgate.json("studies", "dlq", "redrive", study_id)
+    assert place.noted(study_id)[0]["after"] == {"queued": done["queued"]}
+    assert place.queued() == [done["queued"]]
+    assert place.used() == 1
+
+
+class DyingTrail(Trail):
+    """The audit trail of a process that ends at its first entry: before it is written, or after."""
+
+    def __init__(self, table: Table, clock: Clock, *, after: bool) -> None:
+        super().__init__(table, lambda: "local:tester", clock)
+        self._after = after
+
+    def commit(self, plan: Callable[[], Change | None]) -> AuditEntry | None:
+        if self._after:
+            super().commit(plan)
+        raise KeyboardInterrupt
 
 
 class Breaking:
