@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,7 @@ import typer
 from admin_cli.console import CliError, console_of
 from admin_cli.stage import open_stage
 from admin_cli.usage.invoicing import Invoice, invoice, totals
-from admin_cli.usage.ledger_reading import month_of, studies_by_day, terms_at
+from admin_cli.usage.ledger_reading import studies_by_day, terms_at
 from admin_cli.usage.views import chart, csv_text, gate_note
 
 if TYPE_CHECKING:
@@ -48,6 +49,19 @@ def parse_day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter("a day such as 2026-11-22") from None
+
+
+def parse_month(text: str) -> date:
+    """Return the first day of e.g. ``2026-11``."""
+    try:
+        return date.fromisoformat(f"{text}-01")
+    except ValueError:
+        raise typer.BadParameter("a month such as 2026-11") from None
+
+
+def last_day(month: date) -> date:
+    """Return the last day of the month in which a day is."""
+    return month.replace(day=monthrange(month.year, month.month)[1])
 
 
 @app.command()
@@ -110,7 +124,9 @@ def report(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 @app.command("invoice")
 def invoices(
     context: typer.Context,
-    month: Annotated[str, typer.Option(metavar="MONTH", help="Such as 2026-11, in UTC.")],
+    month: Annotated[
+        date, typer.Option(parser=parse_month, metavar="MONTH", help="Such as 2026-11, in UTC.")
+    ],
     client: ClientOption = None,
     form: FormOption = Form.TABLE,
 ) -> None:
@@ -122,15 +138,15 @@ def invoices(
     """
     console = console_of(context)
     form = _form(console, form)
-    first, last = month_of(month)
+    last = last_day(month)
     stage = open_stage(console.stage)
     found = [
         made
         for one in _clients(stage, client)
-        if (made := _invoice(stage, one, first, last)) is not None
+        if (made := _invoice(stage, one, month, last)) is not None
     ]
     if last >= datetime.now(UTC).date():
-        console.info(f"{month} is not over: the figures are those until now.")
+        console.info(f"{month:%Y-%m} is not over: the figures are those until now.")
     sums = totals(found)
     if form is Form.JSON:
         console.print_json({"invoices": found, "totals": sums})

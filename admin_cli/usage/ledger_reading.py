@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from admin_cli.console import CliError
 from chalicelib.domain import Plan
 from chalicelib.tenants import records
 from chalicelib.tenants.dynamo import Slice, query
@@ -49,16 +48,6 @@ def terms_at(table: Table, client_id: str, moment: datetime) -> Plan | None:
     until = f"{records.TERMS_PREFIX}{moment:%Y-%m-%dT%H:%M:%S.%fZ}"
     held = [item for item in items if item["sk"] <= until] or items[:1]
     return Plan.model_validate_json(held[-1]["plan"], extra="ignore") if held else None
-
-
-def month_of(text: str) -> tuple[date, date]:
-    """Return the first and the last day of e.g. ``2026-11``. Raises CliError."""
-    try:
-        first = date.fromisoformat(f"{text}-01")
-    except ValueError:
-        raise CliError(f"{text!r} is no month: write it like 2026-11") from None
-    following = (first + timedelta(days=31)).replace(day=1)
-    return first, following - timedelta(days=1)
 
 
 def _date(name: str) -> date | None:

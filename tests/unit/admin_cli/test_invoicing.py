@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_cli.console import CliError
+from admin_cli.__main__ import run
+from admin_cli.usage.commands import last_day, parse_month
 from admin_cli.usage.invoicing import Invoice, cents, invoice, totals
-from admin_cli.usage.ledger_reading import month_of
 from admin_cli.usage.views import chart, csv_text, gate_note
 from chalicelib.domain import Price
 from tests.fakes.values import a_plan
@@ -89,19 +89,20 @@ def test_amounts_are_text_in_json() -> None:
 
 
 @pytest.mark.parametrize(
-    ("month", "last"), [("2026-11", 30), ("2026-12", 31), ("2028-02", 29), ("2027-02", 28)]
+    ("month", "last"),
+    [("2026-11", 30), ("2026-12", 31), ("2028-02", 29), ("2027-02", 28), ("9999-12", 31)],
 )
 def test_a_month_has_its_days(month: str, last: int) -> None:
-    assert month_of(month) == (
-        date.fromisoformat(f"{month}-01"),
-        date.fromisoformat(f"{month}-{last}"),
-    )
+    first = parse_month(month)
+    assert (first.isoformat(), last_day(first).isoformat()) == (f"{month}-01", f"{month}-{last}")
 
 
 @pytest.mark.parametrize("month", ["", "2026", "2026-13", "2026-1", "november", "2026-11-01"])
-def test_what_is_no_month_is_refused(month: str) -> None:
-    with pytest.raises(CliError, match="no month"):
-        month_of(month)
+def test_what_is_no_month_is_wrong_usage(month: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["usage", "invoice", "--month", month]) == 2
+    told = capsys.readouterr()
+    assert "a month such as 2026-11" in told.err
+    assert (told.out, told.err.count("\n")) == ("", 1)
 
 
 # --- how it is shown --------------------------------------------------------------------
