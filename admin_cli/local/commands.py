@@ -90,9 +90,16 @@ def status(context: typer.Context) -> None:
 
 
 @app.command()
-def reset(context: typer.Context) -> None:
-    """Stop the local AWS and delete its clients, keys, studies and reports."""
+def reset(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Stop the local AWS and delete its clients, keys, studies and reports.
+
+    Example: radgate local reset --yes
+    """
     console, home = _local(context)
+    console.confirm(f"Delete all clients, keys, studies and reports under {home}?", yes=yes)
     wipe(home)
     if console.json:
         console.print_json({"reset": True})

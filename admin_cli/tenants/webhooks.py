@@ -124,9 +124,17 @@ def rotate(
 
 
 @app.command()
-def remove(context: typer.Context, client: ClientArgument) -> None:
-    """Post a client's events nowhere any more and forget its secrets. Twice is no error."""
+def remove(
+    context: typer.Context,
+    client: ClientArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Post a client's events nowhere any more and forget its secrets. Twice is no error.
+
+    Example: radgate webhooks remove acme
+    """
     console = console_of(context)
+    console.confirm(f"Forget the webhook of client {client} and its secrets?", yes=yes)
     removed = _registry(open_stage(console.stage)).remove(client)
     if console.json:
         console.print_json({"client": client, "removed": removed})

@@ -44,6 +44,7 @@ class Radgate:
             self.command(*arguments),
             cwd=PROJECT,
             env=self.environment(),
+            stdin=subprocess.DEVNULL,  # a question is refused, also where pytest has a terminal
             capture_output=True,
             text=True,
             timeout=timeout,

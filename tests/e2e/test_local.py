@@ -172,7 +172,7 @@ def test_down_ends_a_serving_up_as_wanted_and_a_crash_does_not(radgate: Radgate)
 def test_an_interrupted_bring_up_leaves_nothing_and_is_completed_by_the_next(
     radgate: Radgate,
 ) -> None:
-    radgate.run("local", "reset")
+    radgate.run("local", "reset", "--yes")
     with subprocess.Popen(
         radgate.command("local", "up", "--detach"),
         cwd=PROJECT,
@@ -195,7 +195,9 @@ def test_reset_deletes_its_own_and_nothing_else(radgate: Radgate) -> None:
     before = radgate.json("local", "up", "--detach")
     foreign = radgate.home / "somebody-elses.txt"
     foreign.write_text("stays")
-    assert radgate.json("local", "reset") == {"reset": True}
+    assert radgate.run("local", "reset").returncode == 1  # nobody is there to answer
+    assert radgate.json("local", "status")["running"]
+    assert radgate.json("local", "reset", "--yes") == {"reset": True}
     wait_until_nothing_runs(radgate.home)
     assert foreign.read_text() == "stays"
     assert not (radgate.home / "state.json").exists()

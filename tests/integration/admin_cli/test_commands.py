@@ -419,7 +419,10 @@ def test_a_rotated_secret_is_another(radgate: Radgate) -> None:
     assert "The old secret signs as well until" in turned.stderr
     assert "with two secrets until" in radgate("webhooks", "show", "turned").stdout
     assert radgate("webhooks", "rotate", "turned", "--overlap", "never").status == 2
-    removed = radgate("webhooks", "remove", "turned")
+    refused = radgate("webhooks", "remove", "turned")
+    assert (refused.status, "give --yes" in refused.stderr) == (1, True)
+    assert "with two secrets until" in radgate("webhooks", "show", "turned").stdout
+    removed = radgate("webhooks", "remove", "turned", "--yes")
     assert removed.stdout == "Client turned has no webhook.\n"
     assert radgate("webhooks", "show", "turned").stderr.endswith("see `webhooks set`\n")
 
