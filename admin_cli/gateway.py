@@ -108,6 +108,15 @@ class Gateway:
                 )
         return bool(operations)
 
+    def cover(self, usage_plan_id: str) -> None:
+        """Put a usage plan onto the API's stage; twice is no error."""
+        stage = f"{self._api_stage['apiId']}:{self._api_stage['stage']}"
+        with translated(fine="ConflictException"):
+            self._client.update_usage_plan(
+                usagePlanId=usage_plan_id,
+                patchOperations=[{"op": "add", "path": "/apiStages", "value": stage}],
+            )
+
     def requests(self, usage_plan_id: str, first: date, last: date) -> int | None:
         """Return the requests of a plan's keys, refused ones too; None when there is no figure.
 

@@ -81,7 +81,7 @@ def _completing(target: Target, record: Deployment) -> Iterator[Change]:
         yield from model_changes(mount)
     gateway = gateway_client()
     plans = Gateway(gateway, target.stage, record.rest_api_id, record.api_stage).usage_plans()
-    for plan in uncovered(plans, record):
+    for plan in uncovered(plans, (record.rest_api_id, record.api_stage)):
         yield Change("plans", "modify", f"usage plan {plans[plan].get('name')} covers the API")
     if not any(
         api["id"] == record.rest_api_id for api in gateway.get_rest_apis(limit=500)["items"]

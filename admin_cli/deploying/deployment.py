@@ -185,8 +185,8 @@ def _complete(target: Target, made: Deployment, tell: Tell) -> Deployment:
     if apply_api_settings(client, made.rest_api_id, target.stage, settings, foundation):
         tell("settings of the API and its stage")
     paced = gateway_client(paced=target.stage != "local")
-    plans = Gateway(paced, target.stage, made.rest_api_id, made.api_stage).usage_plans()
-    cover_plans(paced, plans, made, tell)
+    gateway = Gateway(paced, target.stage, made.rest_api_id, made.api_stage)
+    cover_plans(gateway, gateway.usage_plans(), made, tell)
     entrance = target.entrance(made)
     redeployed = entrance.apply(tell)
     target.schedule().apply(tell)

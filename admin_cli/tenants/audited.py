@@ -33,8 +33,8 @@ class AuditedTable:
         self.trail = trail
 
     def read(self, key: Item) -> Item | None:
-        """Return a record as it is now, or None."""
-        items = batch_get(self.table, [key])
+        """Return a record as it is now, or None. `key`: may be the whole record."""
+        items = batch_get(self.table, [{"pk": key["pk"], "sk": key["sk"]}])
         return items[0] if items else None
 
     def edit(

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from admin_cli.tenants.key_views import works
+from admin_cli.tenants.plan_coverage import uncovered
 from admin_cli.tenants.reconciling import differences
 from admin_cli.tenants.registry import ABANDONED_AFTER
 from chalicelib.tenants.audit import Change
@@ -62,15 +63,19 @@ class Checkup:
             return [Finding("stack", None, drift, "run `deploy`")]
         gateway_keys = self.survey.keys()
         found = [*self._trail(), *self._plans()]
+        known: dict[str, ApiKey] = {}
         members = {plan: self.survey.plan_keys(plan) for plan in self.gateway.usage_plans()}
         for client in self.registry.clients():
+            keys = self.keyring.keys(client.id)
+            known |= {key.id: key for key in keys}
             if client.deleting_at is not None:
                 repair = f"run `clients delete {client.id}` again"
                 found.append(Finding(client.id, client.id, "its deletion did not end", repair))
                 continue
-            for key in self.keyring.keys(client.id):
+            found += self._pointers(keys)
+            for key in keys:
                 found += self._key(client, key, gateway_keys, members)
-        return [*found, *self._orphans(gateway_keys)]
+        return [*found, *self._orphans(gateway_keys, known)]
 
     def repair(self, finding: Finding) -> None:
         """Note a repair in the audit trail and make it."""
@@ -92,8 +97,16 @@ class Checkup:
             name = found.client_id
             drift, repair = "; ".join(found.changes), "apply the plan, as `plans apply` does"
             yield Finding(name, name, drift, repair, partial(self.registry.mend_plan, name))
-        noted = {client.usage_plan_id: client.id for client in self.registry.clients()}
+        clients = self.registry.clients()
+        noted = {client.usage_plan_id: client.id for client in clients}
+        leaving = {client.id for client in clients if client.deleting_at is not None}
         plans = self.gateway.usage_plans()
+        for plan_id in uncovered(plans, self.api):
+            holder = noted.get(plan_id)
+            if holder is not None and holder not in leaving:  # of others, the plan is amiss itself
+                drift = "a usage plan that does not cover the API, so its keys open nothing"
+                act = partial(self.gateway.cover, plan_id)
+                yield Finding(holder, holder, drift, "put it onto the API's stage", act)
         for plan_id, plan in plans.items():
             owner = self.gateway.owner_of(plan)
             # Asked again, consistently: the list of clients lags by a moment.
@@ -106,6 +119,17 @@ class Checkup:
             drift = "a usage plan without client" if client is None else "a second usage plan"
             act = partial(self.gateway.delete_usage_plan, plan_id)
             yield Finding(plan["name"], owner, drift, "delete it in API Gateway", act)
+
+    def _pointers(self, keys: tuple[ApiKey, ...]) -> Iterator[Finding]:
+        """Yield keys that are not found by their hash or id; first, as later repairs look there."""
+        lost = self.keyring.lost_pointers(keys)
+        for key in keys:
+            if key.id in lost:
+                refused = "HASH" in lost[key.id]
+                told = "hash, so it is refused" if refused else "id, so no command finds it"
+                restore = partial(self.keyring.restore_pointers, key)
+                drift = f"a key that is not found by its {told}"
+                yield Finding(key.id, key.client_id, drift, "write its pointers anew", restore)
 
     def _key(
         self,
@@ -159,9 +183,12 @@ class Checkup:
             drift = "a key in another client's usage plan" if wrong else "a key in no usage plan"
             yield Finding(key.id, client.id, drift, "put it into its client's usage plan", move)
 
-    def _orphans(self, gateway_keys: Mapping[str, GatewayKey]) -> Iterator[Finding]:
+    def _orphans(
+        self, gateway_keys: Mapping[str, GatewayKey], known: Mapping[str, ApiKey]
+    ) -> Iterator[Finding]:
         for one in gateway_keys.values():
-            key = self.keyring.key(one.name)
+            # Asked again, as it may be new; a key that lost its pointer is among the known alone.
+            key = self.keyring.key(one.name) or known.get(one.name)
             if key is None or key.gateway_key_id not in {None, one.id}:
                 owner = None if key is None else key.client_id
                 drift = "a key in API Gateway that the table does not know"

@@ -11,6 +11,7 @@ from chalicelib.tenants.directory import DynamoDirectory
 from chalicelib.tenants.dynamo import batch_get
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from mypy_boto3_dynamodb.service_resource import Table
@@ -113,6 +114,39 @@ class Keyring:
 
         self._audited.trail.commit(plan)
 
+    def lost_pointers(self, keys: Sequence[ApiKey]) -> dict[str, set[str]]:
+        """Return by key id which pointers to these keys are gone or lead elsewhere.
+
+        Named by their sort key: HASH, without which the function refuses the key, and KEY, without
+        which no command finds it.
+        """
+        wanted = {key.id: records.api_key_items(key)[1:] for key in keys}
+        places = [_place(one) for pointers in wanted.values() for one in pointers]
+        there = batch_get(self._audited.table, places)
+        lost = {
+            key_id: {str(one["sk"]) for one in pointers if one not in there}
+            for key_id, pointers in wanted.items()
+        }
+        return {key_id: names for key_id, names in lost.items() if names}
+
+    def restore_pointers(self, key: ApiKey) -> None:
+        """Write the pointers to a key anew; of a key that is gone, nothing."""
+        record, *pointers = records.api_key_items(key)
+
+        def plan() -> Change | None:
+            lost = self.lost_pointers([key]).get(key.id)
+            if lost is None or self._audited.read(record) is None:
+                return None
+            writes = [
+                self._audited.check(_place(record), THERE),
+                *(self._audited.replace(one) for one in pointers),
+            ]
+            told = {"pointers": sorted(str(one["sk"]) for one in pointers)}
+            before = {"pointers": sorted(set(told["pointers"]) - lost)}
+            return Change("key.restore", key.id, key.client_id, before, told, writes)
+
+        self._audited.trail.commit(plan)
+
     def _edit(self, action: str, key: ApiKey, values: dict[str, str]) -> ApiKey | None:
         """Change a key that was not revoked; None when it was, or is gone."""
 
@@ -122,3 +156,8 @@ class Keyring:
         where = records.api_key_key(key.client_id, key.id)
         item = self._audited.edit(action, where, values, allowed)
         return records.api_key_of(item) if item else None
+
+
+def _place(item: Item) -> Item:
+    """Return the primary key of a record."""
+    return {"pk": item["pk"], "sk": item["sk"]}

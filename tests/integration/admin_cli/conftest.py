@@ -122,10 +122,12 @@ class World:
         return {item["name"]: item["value"] for item in items}
 
     def admitted(self) -> set[str]:
-        """Return the values of all keys that some usage plan lets in."""
+        """Return the values of all keys that some usage plan of the API lets in."""
+        api = {"apiId": self.rest_api_id, "stage": "v1"}
         return {
             key["value"]
             for plan in self.plans_in_gateway()
+            if api in plan.get("apiStages", [])
             for key in self.apigateway.get_usage_plan_keys(usagePlanId=plan["id"])["items"]
             # AWS takes a deleted key out of its plan, moto leaves it in.
             if key["name"] in self.keys_in_gateway()

@@ -214,10 +214,8 @@ def test_plans_are_put_onto_an_api_that_was_made_anew(api: str) -> None:
             name=name, apiStages=[{"apiId": one, "stage": stage} for one, stage in stages]
         )
 
-    def plans() -> dict[str, dict[str, Any]]:
-        return Gateway(client, "dev", api, "v1").usage_plans()
-
-    cover_plans(client, plans(), made, told.append)
+    gateway = Gateway(client, "dev", api, "v1")
+    cover_plans(gateway, gateway.usage_plans(), made, told.append)
     assert told == ["usage plan radgate-dev-a covers the API"]
-    assert list(uncovered(plans(), made)) == []
-    cover_plans(client, plans(), made, pytest.fail)
+    assert list(uncovered(gateway.usage_plans(), (api, "v1"))) == []
+    cover_plans(gateway, gateway.usage_plans(), made, pytest.fail)

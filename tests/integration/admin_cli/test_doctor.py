@@ -10,8 +10,10 @@ import pytest
 from admin_cli.gateway import Gateway
 from admin_cli.tenants.checkup import Checkup
 from admin_cli.tenants.gateway_survey import Survey
+from admin_cli.tenants.key_views import works
 from chalicelib.domain import new_id
-from chalicelib.tenants import audit, keys
+from chalicelib.tenants import audit, keys, records
+from chalicelib.tenants.directory import DynamoDirectory
 from tests.fakes.values import a_plan
 from tests.integration.admin_cli.conftest import PLANS, Fuse, Killed, World
 
@@ -116,6 +118,39 @@ def limits_that_were_changed(world: World, _issued: IssuedKey) -> None:
     world.gateway.set_limits(plan, a_plan(7))
 
 
+def plan_off_the_api(world: World, _issued: IssuedKey) -> None:
+    plan = str(world.registry().client("acme").usage_plan_id)
+    patch = {"op": "remove", "path": "/apiStages", "value": f"{world.rest_api_id}:v1"}
+    world.apigateway.update_usage_plan(
+        usagePlanId=plan,
+        patchOperations=[patch],  # type: ignore[list-item]
+    )
+
+
+def no_pointer_by_hash(world: World, issued: IssuedKey) -> None:
+    world.table.delete_item(Key=records.hash_pointer_key(issued.key.sha256))
+
+
+def no_pointer_by_id(world: World, issued: IssuedKey) -> None:
+    world.table.delete_item(Key=records.id_pointer_key(issued.key.id))
+
+
+def neither_pointer(world: World, issued: IssuedKey) -> None:
+    no_pointer_by_hash(world, issued)
+    no_pointer_by_id(world, issued)
+
+
+def pointer_to_another(world: World, issued: IssuedKey) -> None:
+    pointer = records.hash_pointer_key(issued.key.sha256)
+    world.table.put_item(Item=pointer | {"client_id": "other", "key_id": issued.key.id})
+
+
+def opens(world: World, secret: str) -> bool:
+    """Whether a key gets in: past API Gateway, and past the function."""
+    caller = DynamoDirectory(world.table).identify(keys.sha256(secret))
+    return secret in world.admitted() and caller is not None and works(caller.key, world.clock())
+
+
 @pytest.mark.parametrize(
     ("make", "drift"),
     [
@@ -133,6 +168,11 @@ def limits_that_were_changed(world: World, _issued: IssuedKey) -> None:
         (client_without_plan, "usage plan: none"),
         (plan_that_is_gone, "usage plan: gone"),
         (limits_that_were_changed, "API Gateway /quota/limit → 1000"),
+        (plan_off_the_api, "a usage plan that does not cover the API"),
+        (no_pointer_by_hash, "not found by its hash, so it is refused"),
+        (no_pointer_by_id, "not found by its id"),
+        (neither_pointer, "not found by its hash, so it is refused"),
+        (pointer_to_another, "not found by its hash, so it is refused"),
     ],
 )
 def test_drift_is_found_repaired_and_noted(
@@ -149,8 +189,44 @@ def test_drift_is_found_repaired_and_noted(
     noted = world.audited()[before]
     assert (noted.action, noted.subject) == ("doctor.repair", found.subject)
     # Whoever had a good key that no repair had to close still gets in.
-    admitted = make in {no_gateway_key, revoked_in_the_table_alone}
-    assert (issued.secret in world.admitted()) is not admitted
+    closed = make in {no_gateway_key, revoked_in_the_table_alone}
+    assert opens(world, issued.secret) is not closed
+    assert world.registry().key(issued.key.id).id == issued.key.id
+
+
+@pytest.mark.parametrize("make", [plan_off_the_api, no_pointer_by_hash, pointer_to_another])
+def test_what_closed_a_good_key_is_never_answered_by_closing_it(
+    world: World, make: Callable[[World, IssuedKey], None]
+) -> None:
+    issued = populate(world)
+    make(world, issued)
+    assert not opens(world, issued.secret)
+    [found] = checkup(world).findings()
+    checkup(world).repair(found)
+    assert opens(world, issued.secret)
+
+
+def test_a_key_that_lost_its_pointers_can_still_be_closed(world: World) -> None:
+    issued = populate(world)
+    neither_pointer(world, issued)
+    no_gateway_key(world, issued)
+    found = checkup(world).findings()
+    assert len(found) == 2
+    for one in found:
+        checkup(world).repair(one)
+    assert checkup(world).findings() == []
+    assert world.registry().key(issued.key.id).revoked_at is not None
+    assert [entry.action for entry in world.audited()].count("key.restore") == 1
+
+
+def test_of_a_key_that_is_gone_no_pointer_comes_back(world: World) -> None:
+    issued = populate(world)
+    neither_pointer(world, issued)
+    [found] = checkup(world).findings()
+    world.registry().discard_key(issued.key)
+    checkup(world).repair(found)
+    assert world.records("HASH#") == ["HASH"] * 4
+    assert checkup(world).findings() == []
 
 
 def test_what_only_a_person_can_mend_is_named_and_left(world: World) -> None:
