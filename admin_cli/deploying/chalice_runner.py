@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from admin_cli.console import CliError
+from admin_cli.deploying.api_routes import ALIAS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -86,15 +87,18 @@ def restore_memory(
 
 
 def find_api(client: APIGatewayClient, stage: str) -> str | None:
-    """The REST API whose methods call the function of `stage`."""
-    target = f":function:radgate-{stage}/"
+    """The REST API whose methods call the function of `stage`, or its alias."""
+    function = f":function:radgate-{stage}"
+    # The other while processes are kept ready.
+    targets = (f"{function}/", f"{function}:{ALIAS}/")
     for page in client.get_paginator("get_rest_apis").paginate():
         for api in page["items"]:
             # Chalice names all stages' APIs alike; the deploy then adds the stage.
             if api.get("name") not in {"radgate", f"radgate-{stage}"}:
                 continue
             resources = client.get_resources(restApiId=api["id"], limit=500, embed=["methods"])
-            if target in json.dumps(resources["items"], default=str):
+            text = json.dumps(resources["items"], default=str)
+            if any(target in text for target in targets):
                 return api["id"]
     return None
 

@@ -6,8 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from admin_cli.deploying.api_routes import ALIAS
 from admin_cli.deploying.keeping_warm import rate, rule_name
-from admin_cli.deploying.provisioning import ALIAS
 from chalicelib.services.warming import WARM_UP
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from admin_cli.deploying.provisioning import ALIAS
+from admin_cli.deploying.api_routes import ALIAS
 from chalicelib.services.warming import WARM_UP
 
 if TYPE_CHECKING:

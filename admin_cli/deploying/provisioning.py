@@ -2,15 +2,20 @@
 
 Lambda keeps processes ready for a published version only, while Chalice leads the API to the
 function as it is. So each deploy publishes a version, moves the alias `live` to it, and writes the
-alias into the API's integrations, which `chalice deploy` overwrites.
+alias into the API's integrations, which `chalice deploy` overwrites. The API is led to the alias
+once its processes are ready, and the alias goes once the API leads away from it.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
+
+from admin_cli.deploying.api_routes import ALIAS, Routes
+from admin_cli.deploying.ready_processes import ReadyProcesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,18 +23,22 @@ if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_lambda import LambdaClient
 
-ALIAS = "live"
-_GONE = {"ResourceNotFoundException", "ProvisionedConcurrencyConfigNotFoundException"}
+_GONE = {"ResourceNotFoundException"}
 # What a version keeps of a function; where they agree, a new one would be the same.
 _OF_VERSION = (
+    "Architectures",
     "CodeSha256",
     "Environment",
+    "EphemeralStorage",
     "FileSystemConfigs",
+    "Handler",
+    "Layers",
     "MemorySize",
     "Role",
     "Runtime",
     "Timeout",
     "TracingConfig",
+    "VpcConfig",
 )
 
 
@@ -43,22 +52,35 @@ class Entrance:
     rest_api_id: str
     api_stage: str
     wanted: int
+    pause: Callable[[float], None] = time.sleep
 
     def apply(self, tell: Callable[[str], None]) -> str | None:
         """Make it as it is wanted. Return the API's new deployment, if one was needed.
 
-        Whatever stops it in between, the API leads to a function that answers. Raises botocore's
-        errors.
+        Whatever stops it in between, the API leads to a function that answers. Raises CliError
+        when the processes do not get ready, and botocore's errors.
         """
         if self.wanted:
             return self._keep_ready(tell)
-        moved = self._lead_to(f"{self.function}/", tell)
-        if self._version() is not None:
+        version = self._version()
+        moved = self._routes().lead(tell, to_alias=False, surely=version is not None)
+        if version is not None:
             tell(f"function {self.function}: no processes are kept ready any more")
-            self._tolerantly(self.functions.delete_provisioned_concurrency_config)
+            self._processes().drop()
+            self._prune({version})
             self.functions.delete_alias(FunctionName=self.function, Name=ALIAS)
             self._prune(set())
         return moved
+
+    def renew(self, tell: Callable[[str], None]) -> None:
+        """Have the processes that are kept ready begin anew: they keep what the mount had then.
+
+        Requests are answered by others meanwhile. Nothing where no alias is, or no processes are
+        wanted. Raises as `apply` does.
+        """
+        if self.wanted and self._version() is not None:
+            self._processes().drop()
+            self._processes().provide(tell)
 
     def differences(self) -> Iterator[str]:
         """Tell what `apply` would do, in words."""
@@ -66,12 +88,15 @@ class Entrance:
         if self.wanted:
             if version is None or not self._is_current(version):
                 yield f"version of function {self.function}"
-            if self._provisioned() != self.wanted:
+            if not self._processes().are_there():
                 yield f"{self.wanted} processes of function {self.function} kept ready"
-            if any(self._elsewhere(f"{self.function}:{ALIAS}/")):
+            if not self._routes().are_led(to_alias=True):
                 yield f"API leads to alias {ALIAS} of function {self.function}"
-        elif version is not None:
+            return
+        if version is not None:
             yield f"no processes of function {self.function} kept ready"
+        if not self._routes().are_led(to_alias=False):
+            yield f"API leads to function {self.function} itself"
 
     def _keep_ready(self, tell: Callable[[str], None]) -> str | None:
         before = self._version()
@@ -89,17 +114,17 @@ class Entrance:
                 self.functions.create_alias(**alias, FunctionVersion=current)
             else:
                 self.functions.update_alias(**alias, FunctionVersion=current)
-        if self._provisioned() != self.wanted:
-            tell(f"function {self.function}: {self.wanted} processes are kept ready")
-            self.functions.put_provisioned_concurrency_config(
-                FunctionName=self.function,
-                Qualifier=ALIAS,
-                ProvisionedConcurrentExecutions=self.wanted,
-            )
         self._let_api_call()
-        moved = self._lead_to(f"{self.function}:{ALIAS}/", tell)
+        self._processes().provide(tell)
+        moved = self._routes().lead(tell, to_alias=True, surely=True)
         self._prune({one for one in (before, current) if one is not None})
         return moved
+
+    def _routes(self) -> Routes:
+        return Routes(self.gateway, self.rest_api_id, self.api_stage, self.function)
+
+    def _processes(self) -> ReadyProcesses:
+        return ReadyProcesses(self.functions, self.function, self.wanted, self.pause)
 
     def _version(self) -> str | None:
         """Return the version that the alias names, None without alias."""
@@ -115,19 +140,7 @@ class Entrance:
         name = self.function
         now: Any = self.functions.get_function_configuration(FunctionName=name)
         then: Any = self.functions.get_function_configuration(FunctionName=name, Qualifier=version)
-        return all(now.get(field) == then.get(field) for field in _OF_VERSION)
-
-    def _provisioned(self) -> int:
-        found = self._tolerantly(self.functions.get_provisioned_concurrency_config)
-        return int(found["RequestedProvisionedConcurrentExecutions"]) if found else 0
-
-    def _tolerantly(self, call: Callable[..., Any]) -> Any:  # noqa: ANN401 - boto's answers
-        try:
-            return call(FunctionName=self.function, Qualifier=ALIAS)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _GONE:
-                raise
-            return None
+        return all(_plain(now.get(field)) == _plain(then.get(field)) for field in _OF_VERSION)
 
     def _let_api_call(self) -> None:
         """Let the API call the alias: a permission of the function does not hold for it."""
@@ -147,40 +160,6 @@ class Entrance:
             if error.response["Error"]["Code"] != "ResourceConflictException":
                 raise  # it is there already
 
-    def _lead_to(self, place: str, tell: Callable[[str], None]) -> str | None:
-        """Lead every route to `place`, a function or its alias with a slash at the end."""
-        moved = False
-        for resource, method, uri in list(self._elsewhere(place)):
-            self.gateway.update_integration(
-                restApiId=self.rest_api_id,
-                resourceId=resource,
-                httpMethod=method,
-                patchOperations=[{"op": "replace", "path": "/uri", "value": uri}],
-            )
-            moved = True
-        if not moved:
-            return None
-        tell(f"the API leads to {place.rstrip('/')}")
-        made = self.gateway.create_deployment(
-            restApiId=self.rest_api_id,
-            stageName=self.api_stage,
-            description=f"leads to {place.rstrip('/')}",
-        )
-        return made["id"]
-
-    def _elsewhere(self, place: str) -> Iterator[tuple[str, str, str]]:
-        """Yield the routes that lead to our function, but not to `place`, and where they should."""
-        starts = (f":function:{self.function}/", f":function:{self.function}:{ALIAS}/")
-        found: Any = self.gateway.get_resources(
-            restApiId=self.rest_api_id, limit=500, embed=["methods"]
-        )
-        for resource in found["items"]:
-            for method, facts in resource.get("resourceMethods", {}).items():
-                uri = facts.get("methodIntegration", {}).get("uri", "")
-                start = next((one for one in starts if one in uri), None)
-                if start is not None and start != f":function:{place}":
-                    yield resource["id"], method, uri.replace(start, f":function:{place}")
-
     def _prune(self, kept: set[str]) -> None:
         """Delete old versions, each of which keeps its code of 11 MB."""
         pages = self.functions.get_paginator("list_versions_by_function")
@@ -190,3 +169,17 @@ class Entrance:
                     self.functions.delete_function(
                         FunctionName=self.function, Qualifier=one["Version"]
                     )
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - boto's answers
+    """Return a part of a configuration such that what means the same is equal.
+
+    AWS leaves out what is empty, or not, and gives lists in no order.
+    """
+    match value:
+        case dict():
+            plain = {key: _plain(one) for key, one in value.items()}
+            return {key: one for key, one in plain.items() if one} or None
+        case list():
+            return sorted((_plain(one) for one in value), key=repr) or None
+    return value or None
