@@ -130,6 +130,7 @@ def rotate(
             f"Key {rotated.key.id} replaces {old.id}, which works until"
             f" {old.expires_at:%Y-%m-%d %H:%M:%S} UTC. {SHOWN_ONCE}"
         )
+        console.info("API Gateway may refuse the new key for some seconds: switch over after that.")
 
 
 @app.command()

@@ -301,6 +301,7 @@ def test_keys_rotate(radgate: Radgate) -> None:
     secret = rotated.stdout.strip()
     assert keys.read(secret) == "live"
     assert secret not in rotated.stderr
+    assert "for some seconds" in rotated.stderr
     listed = radgate.json("keys", "list", "turning")
     assert [key["state"] for key in listed] == ["replaced", "active"]
     assert listed[0]["replaced_by"] == listed[1]["id"]
