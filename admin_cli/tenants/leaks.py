@@ -1,17 +1,17 @@
-"""Finds our keys in files and in all that git keeps, by pattern and then by checksum."""
+"""Finds our keys in files, by pattern and then by checksum; and in what git keeps of them."""
 
 from __future__ import annotations
 
 import mmap
 import os
 import re
-import subprocess
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from admin_cli.console import CliError
+from admin_cli.tenants import git_objects
 from chalicelib.errors import KeyUnknown
 from chalicelib.tenants import keys
 
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _PATTERN = re.compile(keys.PATTERN.pattern.encode())
+# The same in UTF-16 of either byte order, from the first letter's byte to the last one's.
+_WIDE = re.compile(rb"r\0g\0[lt](?:\0[0-9A-Za-z]){38}")
+# In so many bytes a text in UTF-16 has a letter whose other byte is nought.
+_BEGINNING = 4096
 # A slice of a mapped file is a copy in memory: never of more than so many bytes.
 _PIECE = 1 << 20
-_GIT = ("git", "-c", "core.fsmonitor=false")
 
 
 @dataclass
@@ -40,11 +43,21 @@ class Findings:
         self.places.setdefault(secret, {})[place] = None
 
 
-def keys_in(data: bytes | mmap.mmap) -> Iterator[tuple[int, str]]:
-    """Yield place and text of every key; what only looks like one fails its checksum."""
+def keys_in(data: bytes | mmap.mmap) -> list[tuple[int, str]]:
+    """Return place and text of every key, in order, as bytes of ASCII or in UTF-16."""
+    found = [*_matches(_PATTERN, data)]
+    # A second look costs as much as the first: text in UTF-16 shows itself early.
+    if b"\0" in data[:_BEGINNING]:
+        found = sorted([*found, *_matches(_WIDE, data)])
+    return found
+
+
+def _matches(pattern: re.Pattern[bytes], data: bytes | mmap.mmap) -> Iterator[tuple[int, str]]:
+    """Yield what has the checksum of a key; what only looks like one fails it."""
     at = 0
-    while found := _PATTERN.search(data, at):
-        secret = found[0].decode()
+    while found := pattern.search(data, at):
+        # Of UTF-16 every second byte.
+        secret = found[0].replace(b"\0", b"").decode()
         at = found.end()
         try:
             keys.read(secret)
@@ -81,7 +94,7 @@ def scan(paths: list[Path], *, history: bool) -> Findings:
             here = Path(folder)
             if ".git" in {*folders, *files} or _is_bare(here, folders, files):
                 if history:
-                    _scan_history(here, findings)
+                    _scan_git(here, findings)
                 # Its packs are compressed: only git can read them.
                 folders[:] = [] if _is_bare(here, folders, files) else folders
                 with suppress(ValueError):
@@ -116,50 +129,15 @@ def _scan_file(path: Path, findings: Findings) -> None:
     findings.size += size
 
 
-def _scan_history(repository: Path, findings: Findings) -> None:
-    """Search every object of a repository: files of all times, messages, what no branch holds."""
-    command = [*_GIT, "-C", str(repository), "cat-file", "--batch-all-objects", "--batch"]
-    # Never fetch what a partial clone lacks: a scan of files goes to no network.
-    environment = os.environ | {"GIT_NO_LAZY_FETCH": "1"}
-    try:
-        process = subprocess.Popen(  # noqa: S603 - a fixed command
-            [*command, "--buffer", "--unordered"],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-    except FileNotFoundError:
-        raise CliError("git is not installed: give --no-history to search files alone") from None
+def _scan_git(repository: Path, findings: Findings) -> None:
     hits: list[tuple[str, str, str]] = []
-    with process as git:
-        if git.stdout is None:
-            raise AssertionError("a pipe was asked for")
-        while header := git.stdout.readline():
-            name, kind, *size = header.decode().split()
-            if not size:  # "missing", in a partial clone
-                continue
-            body = git.stdout.read(int(size[0]) + 1)
-            findings.size += int(size[0])
-            hits += [(secret, kind, name) for _, secret in keys_in(body)]
-    if process.returncode:
-        raise CliError(f"git cannot read {repository}: see `git -C {repository} fsck`")
+    for kind, name, body in git_objects.every(repository):
+        findings.size += len(body)
+        hits += [(secret, kind, name) for _, secret in keys_in(body)]
     findings.repositories += 1
+    files = {name for _, kind, name in hits if kind == "blob"}
+    first = git_objects.first_places(repository, files) if files else {}
     for secret, kind, name in hits:
-        findings.add(secret, f"{repository}: {_where(repository, kind, name)}")
-
-
-def _where(repository: Path, kind: str, name: str) -> str:
-    """Return in which commit and file an object stands."""
-    if kind != "blob":
-        return f"{kind} {name[:12]}"
-    command = [*_GIT, "-C", str(repository), "log", "--all", "--format=%h", "--name-only"]
-    told = subprocess.run(  # noqa: S603 - a fixed command and an object's own hash
-        [*command, "--no-renames", "--reverse", f"--find-object={name}"],
-        capture_output=True,
-        check=False,
-        text=True,
-    )
-    lines = [line for line in told.stdout.splitlines() if line]
-    if len(lines) < 2:  # noqa: PLR2004 - a commit and a file
-        return f"object {name[:12]}, in no branch"
-    return f"{lines[1]} since {lines[0]}"
+        lost = f"object {name[:12]}, in no branch"
+        place = first.get(name, lost) if kind == "blob" else f"{kind} {name[:12]}"
+        findings.add(secret, f"{repository}: {place}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -25,6 +26,21 @@ ALNUM = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 def test_a_key_is_found_in_any_surroundings(before: bytes, after: bytes) -> None:
     secret = keys.mint()
     assert (len(before), secret) in set(keys_in(before + secret.encode() + after))
+
+
+@pytest.mark.parametrize("order", ["le", "be"])
+@given(st.binary(max_size=80), st.binary(max_size=80))
+def test_a_key_in_utf_16_is_found(order: str, before: bytes, after: bytes) -> None:
+    secret = keys.mint()
+    text = secret.encode(f"utf-16-{order}")
+    assert (len(before) + (order == "be"), secret) in keys_in(before + text + after)
+
+
+def test_a_file_in_utf_16_has_its_lines(tmp_path: Path) -> None:
+    first, second = keys.mint(), keys.mint("test")
+    (tmp_path / "x.ini").write_text(f"[a]\nkey={first}\n\n{second}", encoding="utf-16")
+    found = places(scan([tmp_path], history=True).places, tmp_path)
+    assert found == {first: ["x.ini:2"], second: ["x.ini:4"]}
 
 
 @given(st.integers(1, 40))
@@ -104,7 +120,8 @@ class Read(bytes):
 def test_lines_are_counted_in_one_pass_however_many_keys_there_are(lines: int) -> None:
     log = Read((keys.mint() + "\n").encode() * lines)
     assert [line for line, _ in lines_of(log)] == [*range(1, lines + 1)]
-    assert log.copied <= len(log)
+    # The lines before each key, and once the beginning, which may show UTF-16.
+    assert log.copied <= len(log) + 4096
 
 
 def test_a_key_far_into_a_file_has_its_line() -> None:
@@ -182,6 +199,38 @@ def test_what_git_keeps_is_searched(repository: Path, *, packed: bool) -> None:
     assert scan([repository], history=False).places == {}
 
 
+def test_what_only_a_merge_brought_in_is_placed(repository: Path) -> None:
+    secret = keys.mint()
+    commit(repository, "a", "1")
+    git(repository, "checkout", "-q", "-b", "side")
+    commit(repository, "b", "2")
+    git(repository, "checkout", "-q", "main")
+    commit(repository, "c", "3")
+    git(repository, "merge", "-q", "--no-commit", "side")
+    commit(repository, "by hand ä.env", secret)
+    found = [*scan([repository], history=True).places[secret]]
+    assert re.search(r": by hand ä\.env since [0-9a-f]{7,}$", found[0])
+
+
+@pytest.mark.parametrize("count", [0, 1, 25])
+def test_git_is_started_once_for_all_objects_and_once_for_all_places(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    found = [keys.mint() for _ in range(count)]
+    commit(repository, "first", "nothing")
+    for number, secret in enumerate(found):
+        commit(repository, f"{number}.env", secret)
+    real, told = shutil.which("git"), tmp_path / "told"
+    (tmp_path / "bin").mkdir()
+    stand_in = tmp_path / "bin" / "git"
+    stand_in.write_text(f'#!/bin/sh\necho start >> "{told}"\nexec "{real}" "$@"\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{stand_in.parent}:{os.environ['PATH']}")
+    places = scan([repository], history=True).places
+    assert all("since" in next(iter(places[secret])) for secret in found)
+    assert told.read_text().count("start") == (2 if count else 1)
+
+
 def test_a_bare_repository_is_searched_by_git_alone(repository: Path, tmp_path: Path) -> None:
     secret = keys.mint()
     commit(repository, "a", secret)
@@ -195,6 +244,14 @@ def test_a_repository_that_git_cannot_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / ".git").mkdir()
     with pytest.raises(CliError, match="git cannot read"):
         scan([tmp_path], history=True)
+
+
+def test_what_was_never_committed_is_found(repository: Path, tmp_path: Path) -> None:
+    secret = keys.mint()
+    (tmp_path / "x").write_text(secret)
+    git(repository, "hash-object", "-w", str(tmp_path / "x"))
+    [place] = scan([repository], history=True).places[secret]
+    assert place.endswith(", in no branch")
 
 
 # --- other scanners ---------------------------------------------------------------------
