@@ -15,7 +15,7 @@ from admin_cli import emulator
 from admin_cli.console import CliError, Console, console_of
 from admin_cli.deploying.adopting import adopt, take_plans
 from admin_cli.deploying.deploy_plan import deploy_changes
-from admin_cli.deploying.deployment import Target, deploy
+from admin_cli.deploying.deployment import Target, deploy, keep_warm
 from admin_cli.deploying.emit import emit
 from admin_cli.deploying.emit_plans import clients_to_plan
 from admin_cli.deploying.mount_models import bring_models
@@ -89,7 +89,13 @@ def deploy_command(  # noqa: PLR0913, PLR0917 - each is an option of the command
             made = deploy(console.stage, foundation, home, console.info, force=force)
         result = {"api_url": made.api_url, "rest_api_id": made.rest_api_id}
         console.info("3/4 packages and models")
-        furnish(console.stage, foundation, home, console.info, console.progress)
+        changed = furnish(console.stage, foundation, home, console.info, console.progress)
+        target = Target(console.stage, settings, foundation, home)
+        if adopt_stack:
+            # The stack had them begin before the mount held anything.
+            target.entrance(made).renew(console.info)
+        else:
+            keep_warm(target, made, console.info, anew=force or changed)
         tested = None
         if settings.endpoint == "private":
             console.info("4/4 no smoke test: a private API answers within its networks only")
@@ -97,7 +103,6 @@ def deploy_command(  # noqa: PLR0913, PLR0917 - each is an option of the command
             console.info("4/4 no smoke test, as wished")
         else:
             console.info("4/4 smoke test")
-            target = Target(console.stage, settings, foundation, home)
             stage = open_stage(console.stage)
             tested = smoke_test(stage, target.direct_url(made.rest_api_id), console.info)
     if console.json:
@@ -110,14 +115,16 @@ def deploy_command(  # noqa: PLR0913, PLR0917 - each is an option of the command
 
 def furnish(
     stage: str, foundation: Foundation, home: Path, tell: Callable[[str], None], bar: Bar
-) -> None:
+) -> bool:
     """Bring onto the mount what functions need there: packages first, as they prove the models.
 
-    Raises CliError and botocore's errors.
+    Returns whether other packages serve now, which running processes do not have. Raises CliError
+    and botocore's errors.
     """
     mount = Mount.of_stage(stage)
-    bring_runtime(stage, foundation, mount, tell, bar)
+    changed = bring_runtime(stage, foundation, mount, tell, bar)
     bring_models(mount, foundation.BucketName, home, open_stage(stage).trail, tell, bar)
+    return changed
 
 
 @contextmanager

@@ -87,11 +87,11 @@ def _completing(target: Target, record: Deployment) -> Iterator[Change]:
         api["id"] == record.rest_api_id for api in gateway.get_rest_apis(limit=500)["items"]
     ):
         return
-    if "api_handler" in known:
-        yield from _warmth(target, record)
     patches = api_patches(gateway, record.rest_api_id, target.stage, settings, foundation)
     for patch in (*patches[0], *patches[1]):
         yield Change("settings", "modify", f"{patch.get('path')} to {patch.get('value')}")
+    if "api_handler" in known:  # last, as processes begin with what is on the mount
+        yield from _warmth(target, record)
 
 
 def _warmth(target: Target, record: Deployment) -> Iterator[Change]:
@@ -108,6 +108,10 @@ def _first(stage: str, settings: StageSettings) -> Iterator[Change]:
         yield Change("runtime", "create", "packages of requirements-efs.txt onto the mount")
     for pack in list_packs(SHIPPED):
         yield Change("models", "create", f"{pack.ref.name}@{pack.ref.version} onto the mount")
+    if settings.provisioned_concurrency:
+        yield Change("warmth", "create", f"{settings.provisioned_concurrency} processes kept ready")
+    if settings.warm_every_minutes:
+        yield Change("warmth", "create", f"warm-up every {settings.warm_every_minutes} min")
 
 
 def _exists(function: str) -> bool:

@@ -187,7 +187,23 @@ def _complete(target: Target, made: Deployment, tell: Tell) -> Deployment:
     paced = gateway_client(paced=target.stage != "local")
     gateway = Gateway(paced, target.stage, made.rest_api_id, made.api_stage)
     cover_plans(gateway, gateway.usage_plans(), made, tell)
+    return made
+
+
+def keep_warm(target: Target, made: Deployment, tell: Tell, *, anew: bool) -> Deployment:
+    """Keep processes ready and warm as the stage wants it; record and return what is deployed then.
+
+    After packages and models are on the mount: a process that begins without them stays cold.
+    `anew`: whether processes that are ready already end too, as those keep the packages that they
+    began with. Raises CliError and botocore's errors.
+    """
     entrance = target.entrance(made)
+    if anew:
+        entrance.end_processes()
     redeployed = entrance.apply(tell)
     target.schedule().apply(tell)
-    return made if redeployed is None else replace(made, gateway_deployment=redeployed)
+    if redeployed is None:
+        return made
+    return write_deployment(
+        target.foundation.TableName, replace(made, gateway_deployment=redeployed)
+    )

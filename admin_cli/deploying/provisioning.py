@@ -72,14 +72,21 @@ class Entrance:
             self._prune(set())
         return moved
 
-    def renew(self, tell: Callable[[str], None]) -> None:
-        """Have the processes that are kept ready begin anew: they keep what the mount had then.
+    def end_processes(self) -> None:
+        """End those that are kept ready: they keep the packages and model that they began with.
 
-        Requests are answered by others meanwhile. Nothing where no alias is, or no processes are
-        wanted. Raises as `apply` does.
+        `apply` or `renew` then has others begin; requests are answered meanwhile, by processes
+        that nobody kept ready. Raises botocore's errors.
+        """
+        self._processes().drop()
+
+    def renew(self, tell: Callable[[str], None]) -> None:
+        """Have other processes kept ready for the alias, if there is one; leave the API alone.
+
+        Raises as `apply` does.
         """
         if self.wanted and self._version() is not None:
-            self._processes().drop()
+            self.end_processes()
             self._processes().provide(tell)
 
     def differences(self) -> Iterator[str]:

@@ -47,6 +47,22 @@ def test_only_a_process_that_is_kept_ready_loads_the_model_ahead(
 
 
 @pytest.mark.usefixtures("table")
+def test_a_process_that_cannot_load_ahead_still_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is: settings that are amiss are no error of the tree."""
+    monkeypatch.setenv("AWS_LAMBDA_INITIALIZATION_TYPE", "provisioned-concurrency")
+    monkeypatch.setenv("MODEL_DIR", str(tmp_path))
+    forget_everything()
+    bootstrap.warm_ahead()
+    monkeypatch.setenv("RADGATE_THREADS", "many")
+    forget_everything()
+    with pytest.raises(ValueError, match="RADGATE_THREADS"):
+        bootstrap.warm_up()
+    bootstrap.warm_ahead()
+
+
+@pytest.mark.usefixtures("table")
 def test_a_client_cannot_send_one() -> None:
     """What a request brings stands below API Gateway's own names in the event."""
     answer = FakeGateway(app).call("GET", "/health", headers=WARM_UP, query=WARM_UP)
