@@ -19,6 +19,8 @@ from admin_cli.tenants.gateway_survey import Survey
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mypy_boto3_dynamodb import DynamoDBClient
+
     from admin_cli.foundation import Foundation
 
 _KEY_GRACE_DAYS = 30
@@ -28,6 +30,7 @@ _GONE = {
     "NoSuchBucket",
     "NotFoundException",
     "ResourceNotFoundException",
+    "TableNotFoundException",
 }
 
 
@@ -50,7 +53,7 @@ def remove_data(stage: str, foundation: Foundation, tell: Callable[[str], None])
     tell(f"deleting bucket {foundation.BucketName} and all that is in it")
     _delete_bucket(foundation.BucketName)
     tell(f"deleting table {foundation.TableName}")
-    _delete_table(foundation.TableName)
+    delete_table(boto3.client("dynamodb"), foundation.TableName)
     if foundation.FileSystemId:
         tell(f"deleting file system {foundation.FileSystemId}")
         _delete_file_system(foundation.FileSystemId)
@@ -75,10 +78,15 @@ def _delete_bucket(name: str) -> None:
     _tolerantly(empty_and_delete)
 
 
-def _delete_table(name: str) -> None:
-    client = boto3.client("dynamodb")
+def delete_table(client: DynamoDBClient, name: str) -> None:
+    """Delete a table, and all that could bring it back; none is no error. Raises ClientError."""
 
     def unprotect_and_delete() -> None:
+        # Else AWS keeps a backup of its own, `<table>$DeletedTableBackup`, for 35 days.
+        client.update_continuous_backups(
+            TableName=name,
+            PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": False},
+        )
         client.update_table(TableName=name, DeletionProtectionEnabled=False)
         client.get_waiter("table_exists").wait(TableName=name)
         client.delete_table(TableName=name)

@@ -1,0 +1,75 @@
+"""The table of a stage goes for good: nothing of AWS's own brings it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from admin_cli.deploying.data_removal import delete_table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+NAME = "radgate-dev"
+
+
+class Killed(BaseException):
+    """What ends a run in the middle."""
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[DynamoDBClient]:
+    """A table as the foundation makes it: protected, and with backups to any second."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    with mock_aws():
+        client = boto3.client("dynamodb")
+        client.create_table(
+            TableName=NAME,
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+            DeletionProtectionEnabled=True,
+        )
+        client.update_continuous_backups(
+            TableName=NAME,
+            PointInTimeRecoverySpecification={
+                "PointInTimeRecoveryEnabled": True,
+                "RecoveryPeriodInDays": 7,
+            },
+        )
+        yield client
+
+
+def test_backups_are_off_before_the_table_goes(tables: DynamoDBClient) -> None:
+    """With them on, AWS makes a backup of its own as it deletes, and keeps it for 35 days."""
+    states: list[str] = []
+
+    def look(**_: Any) -> None:
+        found = tables.describe_continuous_backups(TableName=NAME)["ContinuousBackupsDescription"]
+        states.append(found["PointInTimeRecoveryDescription"]["PointInTimeRecoveryStatus"])
+
+    client = boto3.client("dynamodb")
+    client.meta.events.register("before-call.dynamodb.DeleteTable", look)
+    delete_table(client, NAME)
+    assert states == ["DISABLED"]
+    assert tables.list_tables()["TableNames"] == []
+    delete_table(client, NAME)  # twice is no error
+
+
+@pytest.mark.parametrize("at", ["UpdateContinuousBackups", "UpdateTable", "DeleteTable"])
+def test_a_run_that_was_killed_is_finished_by_the_next(tables: DynamoDBClient, at: str) -> None:
+    def kill(**_: Any) -> None:
+        raise Killed
+
+    client = boto3.client("dynamodb")
+    client.meta.events.register(f"before-call.dynamodb.{at}", kill)
+    with pytest.raises(Killed):
+        delete_table(client, NAME)
+    assert tables.list_tables()["TableNames"] == [NAME]
+    delete_table(boto3.client("dynamodb"), NAME)
+    assert tables.list_tables()["TableNames"] == []
