@@ -80,8 +80,12 @@ def named(place: Place, facts: dict[str, Any], model: str) -> str:
 
 
 def before(facts: dict[str, Any]) -> str:
-    """Return the folder of the pack before the active one. Raises NotFound."""
+    """Return the folder of the pack before the active one. Raises NotFound, ModelUnavailable."""
     if facts["previous"] is None:
+        if facts["chosen"] and facts["active"] is None:  # what was chosen cannot be read
+            raise ModelUnavailable(
+                "no model answers, and no earlier one is known: choose one with `models activate`"
+            )
         raise NotFound("there is no earlier model to go back to")
     return str(facts["previous"])
 

@@ -251,6 +251,17 @@ def test_a_broken_pack_is_listed_with_its_reason(
     assert "manifest" in row["error"]
 
 
+def test_a_damaged_choice_is_told_and_another_can_be_made(
+    radgate: Callable[..., tuple[int, Any]], models: Path
+) -> None:
+    install(models)
+    (models / packs.ACTIVE).write_text("{")
+    status, error = radgate("rollback")
+    assert (status, "choose one with" in error) == (1, True)
+    assert radgate("activate", "alpha@1")[0] == 0
+    assert packs.active_pack(models).ref.name == "alpha"
+
+
 def test_the_local_stage_has_a_folder_of_its_own(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
