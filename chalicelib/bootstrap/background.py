@@ -13,6 +13,7 @@ from chalicelib.bootstrap.operation import explain, monitor, stopwatch
 from chalicelib.bootstrap.queues import job_queue, outbox
 from chalicelib.bootstrap.requests import erasure
 from chalicelib.bootstrap.stores import (
+    client_objects,
     delivery_store,
     directory,
     document_store,
@@ -67,6 +68,8 @@ def endings(function: str) -> Endings:
 def sweeper() -> SweeperService:
     """Return what comes once a minute."""
     from chalicelib.aws import table
+    from chalicelib.reports.folders import S3StudyFolders
+    from chalicelib.services.expiring import RetentionService
     from chalicelib.services.sweeper import SweeperService
     from chalicelib.tenants.retention import DynamoRetentionStore
 
@@ -75,7 +78,13 @@ def sweeper() -> SweeperService:
         queue=job_queue(),
         deliveries=delivery_store(),
         outbox=outbox(),
-        retention=DynamoRetentionStore(table(settings().table)),
+        retention=RetentionService(
+            store=DynamoRetentionStore(table(settings().table)),
+            folders=S3StudyFolders(client_objects(), settings().bucket),
+            erasure=erasure(),
+            monitor=monitor("sweep"),
+            clock=now,
+        ),
         erasure=erasure(),
         endings=endings("sweep"),
         monitor=monitor("sweep"),

@@ -5,7 +5,8 @@ from chalicelib.ports.deliveries import Courier, DeliveryStore, HealthStore, Out
 from chalicelib.ports.images import Classifier, Decoder, Gate, ReportWriter
 from chalicelib.ports.jobs import Intake, JobQueue, JobStore, SourceStore
 from chalicelib.ports.operation import Clock, Monitor, Unit
-from chalicelib.ports.studies import DocumentStore, Erasure, RetentionStore, StudyStore
+from chalicelib.ports.retention import RetentionStore, StudyFolders
+from chalicelib.ports.studies import DocumentStore, Erasure, StudyStore
 
 __all__ = [
     "Classifier",
@@ -28,6 +29,7 @@ __all__ = [
     "RetentionStore",
     "SecretStore",
     "SourceStore",
+    "StudyFolders",
     "StudyStore",
     "Unit",
 ]

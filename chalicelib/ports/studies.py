@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from chalicelib.domain import (
         Caller,
-        Client,
         Job,
         Link,
         Study,
@@ -83,19 +80,3 @@ class Erasure(Protocol):
 
     def end(self, job: Job) -> None:
         """Drop the job, unless a worker may still be at the study: then the sweeper comes again."""
-
-
-class RetentionStore(Protocol):
-    """Finds the studies whose time is over. Every method raises StorageUnavailable."""
-
-    def turn(self, at_most: int) -> tuple[Client, ...]:
-        """Return the clients whose turn it is, by id; after the last one it is the first one's."""
-
-    def note_turn(self, client_id: str) -> None:
-        """Note that this client has had its turn, so that the next run goes on behind it."""
-
-    def old(self, client_id: str, before: datetime, at_most: int) -> tuple[str, ...]:
-        """Return the ids of studies made before `before`, oldest first, but for those noted."""
-
-    def note_erased(self, client_id: str, study_id: str) -> None:
-        """Note that this study, and every older one of the client, was erased."""

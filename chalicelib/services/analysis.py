@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chalicelib.domain import Study, StudyStatus, new_id
-from chalicelib.errors import QuotaExceeded
+from chalicelib.errors import QuotaExceeded, RadgateError, StorageUnavailable
 from chalicelib.services.links import with_links
 from chalicelib.services.quota import Units
 from chalicelib.services.reading import pass_gate, succeeded, written
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from chalicelib.domain import Caller, Radiograph
     from chalicelib.ports import Clock, DocumentStore, Ledger, StudyStore
     from chalicelib.services.intake import IntakeService
@@ -106,17 +109,26 @@ class AnalysisService:
             return None
 
     def _store(self, caller: Caller, study: Study, files: dict[str, bytes], units: Units) -> None:
-        # The documents go first, so that a study never points at nothing. A crash after them
-        # leaves objects that no study names; the bucket's lifecycle removes them.
+        # The documents go first, so that a study never points at nothing. What a crash after them
+        # leaves is named by no study: the sweeper erases it when the client's retention is over.
         owner = caller.client.id
-        for name, body in files.items():
-            self.documents.put(owner, study.id, name, body)
+        try:
+            for name, body in files.items():
+                self.documents.put(owner, study.id, name, body)
+        except RadgateError:
+            self._erase(owner, study.id, files)  # also what was just put, and perhaps stored
+            raise
         try:
             self.studies.add(caller, study)
             units.spent()
         except QuotaExceeded:
             units.forget()
             # Certain not to be stored. After a StorageUnavailable it may be: keep them.
-            for name in files:
-                self.documents.delete(owner, study.id, name)
+            self._erase(owner, study.id, files)
             raise
+
+    def _erase(self, owner: str, study_id: str, names: Iterable[str]) -> None:
+        """Erase documents, as far as the storage lets us: the sweeper comes for the others."""
+        for name in names:
+            with suppress(StorageUnavailable):
+                self.documents.delete(owner, study_id, name)

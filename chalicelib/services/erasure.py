@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from chalicelib.errors import NotFound
+
 if TYPE_CHECKING:
     from chalicelib.ports import DocumentStore, Erasure, SourceStore
 
@@ -28,3 +30,16 @@ class ErasureService:
         if job.object_name:
             self.sources.delete(job.object_name)
         self.erasure.end(job)
+
+    def forget(self, client_id: str, study_id: str) -> None:
+        """Erase what is kept of a study whose time is over, be there a row of it or none.
+
+        Its documents go in any case, also when its row cannot be erased. Raises what it was that
+        stood in the way of that, or StorageUnavailable.
+        """
+        try:
+            self.erase(client_id, study_id)
+        except NotFound:  # it was never stored, or went with its client
+            pass
+        finally:
+            self.documents.delete_all(client_id, study_id)

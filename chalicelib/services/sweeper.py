@@ -8,13 +8,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from chalicelib.domain import MAX_ATTEMPTS, UPLOAD_LIFE, Message, StudyStatus
-from chalicelib.errors import NotFound
 from chalicelib.services.intake import SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chalicelib.domain import Client, Job
+    from chalicelib.domain import Job
     from chalicelib.ports import (
         Clock,
         DeliveryStore,
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
         JobStore,
         Monitor,
         Outbox,
-        RetentionStore,
     )
     from chalicelib.services.ending import Endings
     from chalicelib.services.erasure import ErasureService
+    from chalicelib.services.expiring import RetentionService
     from chalicelib.services.timing import Deadline
 
 # A job that has not moved for so long is rung for; each further ring waits twice as long, since
@@ -35,10 +34,6 @@ LONGEST_PATIENCE = timedelta(hours=2)
 # How much of a run's time is left for what comes after a part, in seconds.
 _AFTER_JOBS = 30.0
 _AFTER_DELIVERIES = 20.0
-_AFTER_RETENTION = 5.0
-# How many clients have their turn at once, and how many studies of one are erased in it.
-CLIENTS = 25
-STUDIES = 100
 
 
 @dataclass
@@ -50,6 +45,7 @@ class Swept:
     erasures_finished: int = 0
     deliveries_sent: int = 0
     expired: int = 0
+    strays: int = 0
     failures: int = 0
     per_client: Counter[str] = field(default_factory=Counter, repr=False)
 
@@ -61,6 +57,7 @@ class Swept:
             "erasures_finished": self.erasures_finished,
             "deliveries_sent": self.deliveries_sent,
             "expired": self.expired,
+            "strays": self.strays,
             "failures": self.failures,
         }
 
@@ -73,7 +70,7 @@ class SweeperService:
     queue: JobQueue
     deliveries: DeliveryStore
     outbox: Outbox
-    retention: RetentionStore
+    retention: RetentionService
     erasure: ErasureService
     endings: Endings
     monitor: Monitor
@@ -85,7 +82,7 @@ class SweeperService:
         `deadline`: of the run, about 50 seconds away.
         """
         swept = Swept()
-        for part in (self._jobs, self._deliveries, self._retention):
+        for part in (self._jobs, self._deliveries, self.retention.expire):
             self._try(part, swept, deadline)
         self.monitor.note("sweep", **swept.facts())
         for name, count in swept.facts().items():
@@ -137,35 +134,6 @@ class SweeperService:
                 break
             self.outbox.send(delivery)
             swept.deliveries_sent += 1
-
-    def _retention(self, swept: Swept, deadline: Deadline) -> None:
-        done: set[str] = set()
-        while deadline.left() >= _AFTER_RETENTION:
-            clients = self.retention.turn(CLIENTS)
-            if not clients or done.issuperset(client.id for client in clients):
-                return
-            for client in clients:
-                if self._expire(swept, client, deadline):
-                    done.add(client.id)
-                if deadline.left() < _AFTER_RETENTION:
-                    return
-                # Only now: what a run does not get to do is this client's turn again.
-                self.retention.note_turn(client.id)
-
-    def _expire(self, swept: Swept, client: Client, deadline: Deadline) -> bool:
-        """Erase a client's oldest studies that have outlived their time; tell if that was all."""
-        before = self.clock() - timedelta(days=client.retention_days)
-        found = self.retention.old(client.id, before, STUDIES)
-        for study_id in found:
-            if deadline.left() < _AFTER_RETENTION:
-                return False
-            try:
-                self.erasure.erase(client.id, study_id)
-            except NotFound:  # the client is being deleted, with all of its studies
-                return True
-            self.retention.note_erased(client.id, study_id)
-            swept.expired += 1
-        return len(found) < STUDIES
 
     def _try(self, step: Callable[..., None], swept: Swept, subject: object) -> None:
         try:

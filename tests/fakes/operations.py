@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 from ulid import ULID
 
-from chalicelib.ports import Monitor, RetentionStore
+from chalicelib.ports import Monitor, RetentionStore, StudyFolders
+from chalicelib.tenants.retention import MOST_LEFT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from chalicelib.domain import Client
     from chalicelib.ports import Unit
+    from tests.fakes.reports import InMemoryDocumentStore
     from tests.fakes.tenants import FakeDirectory, FakeStudyStore
 
 Fact = str | float | None
@@ -26,6 +29,7 @@ class FakeMonitor(Monitor):
     lines: list[tuple[str, dict[str, Fact]]] = field(default_factory=list)
     values: list[tuple[str, float, dict[str, str]]] = field(default_factory=list)
     defects: list[tuple[str, Exception]] = field(default_factory=list)
+    defect_facts: list[dict[str, Fact]] = field(default_factory=list)
 
     def note(self, event: str, **facts: Fact) -> None:
         self.lines.append((event, facts))
@@ -35,8 +39,8 @@ class FakeMonitor(Monitor):
         self.values.append((metric, value, dimensions))
 
     def defect(self, event: str, error: Exception, **facts: Fact) -> None:
-        del facts
         self.defects.append((event, error))
+        self.defect_facts.append(facts)
 
 
 class FakeRetentionStore(RetentionStore):
@@ -47,6 +51,8 @@ class FakeRetentionStore(RetentionStore):
         self._studies = studies
         self._last = ""
         self._erased: dict[str, str] = {}
+        self._left: dict[str, set[str]] = {}
+        self._looked: dict[str, datetime] = {}
 
     def turn(self, at_most: int) -> tuple[Client, ...]:
         clients = self._directory.clients()
@@ -62,8 +68,38 @@ class FakeRetentionStore(RetentionStore):
             f"st_{str(ULID.from_datetime(before))[:10]}",
             self._erased.get(client_id, ""),
         )
+        left = sorted(one for one in self._left.get(client_id, ()) if one < bound)
         ids = (study.id for study in reversed(page.items))
-        return tuple(one for one in ids if erased < one < bound)[:at_most]
+        further = [one for one in ids if erased < one < bound]
+        return tuple(left + further[: max(1, at_most - len(left))])
 
     def note_erased(self, client_id: str, study_id: str) -> None:
+        self._left.setdefault(client_id, set()).discard(study_id)
         self._erased[client_id] = max(study_id, self._erased.get(client_id, ""))
+
+    def note_left(self, client_id: str, study_id: str) -> bool:
+        left = self._left.setdefault(client_id, set())
+        if study_id not in left and len(left) >= MOST_LEFT:
+            return False
+        left.add(study_id)
+        self._erased[client_id] = max(study_id, self._erased.get(client_id, ""))
+        return True
+
+    def looked_at(self, client_id: str) -> datetime | None:
+        return self._looked.get(client_id)
+
+    def note_look(self, client_id: str, at: datetime) -> None:
+        self._looked[client_id] = at
+
+
+class FakeStudyFolders(StudyFolders):
+    """Reads the names in `documents`."""
+
+    def __init__(self, documents: InMemoryDocumentStore) -> None:
+        self._documents = documents
+
+    def old(self, client_id: str, before: datetime) -> Iterator[str]:
+        prefix = f"clients/{client_id}/studies/"
+        bound = f"{prefix}st_{str(ULID.from_datetime(before))[:10]}"
+        names = (one for one in self._documents.names() if prefix <= one < bound)
+        yield from sorted({one.removeprefix(prefix).partition("/")[0] for one in names})

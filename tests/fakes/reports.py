@@ -75,6 +75,10 @@ class InMemoryDocumentStore(DocumentStore):
         for name in [name for name in self._documents if name.startswith(prefix)]:
             del self._documents[name]
 
+    def names(self) -> list[str]:
+        """Return the names of all objects."""
+        return sorted(self._documents)
+
     def __len__(self) -> int:
         """Return how many documents are kept."""
         return len(self._documents)

@@ -21,9 +21,11 @@ from chalicelib.delivery.queue import SqsJobQueue
 from chalicelib.delivery.sources import S3SourceStore
 from chalicelib.domain import LEASE, MAX_ATTEMPTS, REPORT_NAME, Message, Notice, StudyStatus
 from chalicelib.problems import defect_problem, problem_of
+from chalicelib.reports.folders import S3StudyFolders
 from chalicelib.reports.store import S3DocumentStore
 from chalicelib.services.ending import Endings
 from chalicelib.services.erasure import ErasureService
+from chalicelib.services.expiring import RetentionService
 from chalicelib.services.intake import IntakeService
 from chalicelib.services.reading import Reader
 from chalicelib.services.sweeper import PATIENCE, SweeperService
@@ -171,7 +173,13 @@ class World:
             queue=queue,
             deliveries=DynamoDeliveryStore(table),
             outbox=outbox,
-            retention=DynamoRetentionStore(table),
+            retention=RetentionService(
+                store=DynamoRetentionStore(table),
+                folders=S3StudyFolders(lambda _id: self.s3, BUCKET),
+                erasure=self.erasure,
+                monitor=monitor,
+                clock=clock,
+            ),
             erasure=self.erasure,
             endings=endings,
             monitor=monitor,

@@ -10,7 +10,7 @@ import pytest
 from ulid import ULID
 
 from chalicelib.tenants import records
-from chalicelib.tenants.retention import DynamoRetentionStore
+from chalicelib.tenants.retention import MOST_LEFT, DynamoRetentionStore
 from tests.fakes.clock import FixedClock
 from tests.fakes.operations import FakeRetentionStore
 from tests.fakes.tenants import FakeDirectory, FakeLedger, FakeStudyStore
@@ -106,3 +106,42 @@ def test_what_was_erased_is_not_read_again(archive: Archive) -> None:
     assert archive.retention.old("acme", bound, 10) == (days[2],)
     # A longer retention does not bring back what is gone, and asks for nothing impossible.
     assert archive.retention.old("acme", BEGAN - timedelta(days=300), 10) == ()
+
+
+def test_what_was_left_comes_again_until_it_is_erased(archive: Archive) -> None:
+    days = [archive.keep("acme", BEGAN + timedelta(days=day)) for day in range(4)]
+    bound = BEGAN + timedelta(days=3)
+    assert archive.retention.note_left("acme", days[0])
+    assert archive.retention.note_left("acme", days[0])
+    archive.retention.note_erased("acme", days[1])
+    assert archive.retention.old("acme", bound, 10) == (days[0], days[2])
+    # A longer retention keeps it for now.
+    assert archive.retention.old("acme", BEGAN - timedelta(days=300), 10) == ()
+    archive.retention.note_erased("acme", days[0])
+    assert archive.retention.old("acme", bound, 10) == (days[2],)
+
+
+def test_only_so_many_are_left(archive: Archive) -> None:
+    ids = [archive.keep("acme", BEGAN + timedelta(hours=hour)) for hour in range(MOST_LEFT + 2)]
+    assert all(archive.retention.note_left("acme", one) for one in ids[:MOST_LEFT])
+    assert not archive.retention.note_left("acme", ids[MOST_LEFT])
+    assert archive.retention.note_left("acme", ids[0])
+    bound = BEGAN + timedelta(days=30)
+    assert archive.retention.old("acme", bound, 100) == tuple(ids)
+    assert archive.retention.old("other", bound, 100) == ()
+
+
+def test_looks_are_noted(archive: Archive) -> None:
+    assert archive.retention.looked_at("acme") is None
+    archive.retention.note_look("acme", BEGAN)
+    assert archive.retention.looked_at("acme") == BEGAN
+    assert archive.retention.looked_at("other") is None
+
+
+def test_a_row_that_does_not_validate_is_found_like_any_other(table: Table) -> None:
+    """What is in it matters to whoever erases it, and not to whoever looks for what is old."""
+    study = a_study(id=made_at(BEGAN), created_at=BEGAN)
+    item = records.study_item("acme", study) | {"document": "{}"}
+    table.put_item(Item=item)
+    store = DynamoRetentionStore(table)
+    assert store.old("acme", BEGAN + timedelta(days=1), 10) == (study.id,)

@@ -214,6 +214,50 @@ def test_the_loser_of_a_race_for_the_last_unit_keeps_no_document(bench: Bench) -
     assert (bench.stored(caller), bench.used(caller), len(bench.documents)) == (1, 1, 2)
 
 
+class LimpingDocumentStore(InMemoryDocumentStore):
+    """Stores one document, and the next without saying so; erases none when it is `stuck`."""
+
+    stuck = False
+
+    def put(self, client_id: str, study_id: str, name: str, body: bytes) -> None:
+        full = len(self) > 0
+        super().put(client_id, study_id, name, body)
+        if full:
+            raise StorageUnavailable("The report storage does not answer.")
+
+    def delete(self, client_id: str, study_id: str, name: str) -> None:
+        if self.stuck:
+            raise StorageUnavailable("The report storage does not answer.")
+        super().delete(client_id, study_id, name)
+
+
+@pytest.mark.parametrize("stuck", [False, True])
+def test_a_document_that_cannot_be_stored_takes_the_others_with_it(
+    bench: Bench,
+    stuck: bool,  # noqa: FBT001
+) -> None:
+    caller = a_caller()
+    bench.documents = LimpingDocumentStore(bench.clock)
+    bench.documents.stuck = stuck
+    with pytest.raises(StorageUnavailable):
+        bench.analyse(caller)
+    assert (len(bench.documents), bench.stored(caller), bench.used(caller)) == (2 * stuck, 0, 0)
+
+
+def test_a_refusal_stays_a_refusal_when_documents_cannot_be_erased(bench: Bench) -> None:
+    class Stuck(InMemoryDocumentStore):
+        def delete(self, client_id: str, study_id: str, name: str) -> None:
+            raise StorageUnavailable("The report storage does not answer.")
+
+    caller = caller_with(units=1)
+    bench.ledger = ForgetfulLedger(bench.clock)
+    bench.studies = FakeStudyStore(bench.ledger)
+    bench.analyse(caller)
+    bench.documents = Stuck(bench.clock)
+    with pytest.raises(QuotaExceeded):
+        bench.analyse(caller)
+
+
 def test_documents_stay_when_the_store_may_have_taken_the_study(bench: Bench) -> None:
     bench.studies = BrokenStudyStore(bench.ledger)
     with pytest.raises(StorageUnavailable):
