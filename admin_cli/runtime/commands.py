@@ -11,9 +11,11 @@ from admin_cli.console import CliError, Console, console_of
 from admin_cli.emulator import PROJECT, local_home
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from admin_cli.runtime.build import Build
+    from admin_cli.runtime.remote import Mount
     from admin_cli.runtime.wheels import Target
 
 app = typer.Typer(
@@ -86,7 +88,7 @@ def sync(context: typer.Context, tree: Tree = None) -> None:
     name = _built(tree)
     mount = Mount.of_stage(console.stage)
     _upload(console, name)
-    _show_mount(console, mount.sync(name, console.info))
+    _switch(console, mount, "runtime.sync", name, lambda: mount.sync(name, console.info))
 
 
 @app.command("list")
@@ -106,7 +108,8 @@ def activate(context: typer.Context, tree: Annotated[str, typer.Argument(metavar
     console = console_of(context)
     mount = Mount.of_stage(console.stage)
     there = [one["tree"] for one in mount.order("list")["trees"]]
-    _show_mount(console, mount.order("activate", tree=_one_of(tree, there, "on the mount")))
+    name = _one_of(tree, there, "on the mount")
+    _switch(console, mount, "runtime.activate", name, lambda: mount.order("activate", tree=name))
 
 
 @app.command()
@@ -115,7 +118,21 @@ def rollback(context: typer.Context) -> None:
     from admin_cli.runtime.remote import Mount  # noqa: PLC0415
 
     console = console_of(context)
-    _show_mount(console, Mount.of_stage(console.stage).order("rollback"))
+    mount = Mount.of_stage(console.stage)
+    _switch(console, mount, "runtime.rollback", None, lambda: mount.order("rollback"))
+
+
+def _switch(
+    console: Console,
+    mount: Mount,
+    action: str,
+    tree: str | None,
+    apply: Callable[[], dict[str, Any]],
+) -> None:
+    from admin_cli.runtime.switch import switch  # noqa: PLC0415 - keeps --help fast
+    from admin_cli.stage import open_stage  # noqa: PLC0415 - keeps --help fast
+
+    _show_mount(console, switch(mount, open_stage(console.stage).trail, action, tree, apply))
 
 
 def _target(console: Console, platform: str | None, python: str | None) -> Target:
