@@ -91,7 +91,10 @@ def cost(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         Path | None, typer.Option("--prices", metavar="FILE", help="Other prices.")
     ] = None,
 ) -> None:
-    """Estimate a month's bill of AWS, and compare it with other ways to run the model."""
+    """Estimate a month's bill of AWS, and compare it with other ways to run the model.
+
+    Example: radgate cost --studies 20000 --queued 50
+    """
     console = console_of(context)
     work = Workload(
         studies=studies,

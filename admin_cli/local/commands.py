@@ -29,7 +29,10 @@ def up(
         typer.Option("--port", min=1, max=65535, help="Port of the local AWS; another if taken."),
     ] = None,
 ) -> None:
-    """Start the local AWS, deploy everything to it, make a demo client and key."""
+    """Start the local AWS, deploy everything to it, make a demo client and key.
+
+    Example: radgate local up --detach
+    """
     console, home = _local(context)
     with ending_signals():
         if detach or emulator.running(home) is not None:
@@ -60,7 +63,10 @@ def up(
 
 @app.command()
 def down(context: typer.Context) -> None:
-    """Stop the local AWS. Clients, keys, studies and reports stay for the next start."""
+    """Stop the local AWS. Clients, keys, studies and reports stay for the next start.
+
+    Example: radgate local down
+    """
     console, home = _local(context)
     stopped = bring_down(home)
     if console.json:
@@ -71,7 +77,10 @@ def down(context: typer.Context) -> None:
 
 @app.command()
 def status(context: typer.Context) -> None:
-    """Say whether the local AWS runs, and where."""
+    """Say whether the local AWS runs, and where.
+
+    Example: radgate local status
+    """
     console, home = _local(context)
     found = emulator.running(home)
     state = read_state(home)

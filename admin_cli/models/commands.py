@@ -47,7 +47,10 @@ def install(
         typer.Option("--sha256", metavar="HEX", help="What the release file must be."),
     ] = None,
 ) -> None:
-    """Verify a pack, prove it, and put it beside the others. It is not activated."""
+    """Verify a pack, prove it, and put it beside the others. It is not activated.
+
+    Example: radgate models install densenet121-res224-all
+    """
     from admin_cli.models.torchxrayvision import (  # noqa: PLC0415 - keeps --help fast
         Order,
         check_hash,
@@ -89,7 +92,10 @@ def install(
 
 @app.command("list")
 def list_(context: typer.Context, model_dir: ModelDir = None) -> None:
-    """Show the installed packs and which one answers. Broken ones are shown with the reason."""
+    """Show the installed packs and which one answers. Broken ones are shown with the reason.
+
+    Example: radgate models list
+    """
     console = console_of(context)
     rows = listed(place_of(console, model_dir).facts())
     if console.json:
@@ -105,7 +111,10 @@ def verify(
     model: Annotated[str | None, typer.Argument(metavar="[NAME@VERSION]")] = None,
     model_dir: ModelDir = None,
 ) -> None:
-    """Check every file of the packs, and that each gives its golden answer. All, or one."""
+    """Check every file of the packs, and that each gives its golden answer. All, or one.
+
+    Example: radgate models verify cardionet@1
+    """
     console = console_of(context)
     place = place_of(console, model_dir)
     facts = place.facts()
@@ -130,7 +139,10 @@ def activate(
     model: Annotated[str, typer.Argument(metavar="NAME@VERSION")],
     model_dir: ModelDir = None,
 ) -> None:
-    """Let a pack answer, once it has proven itself. Running functions follow within a minute."""
+    """Let a pack answer, once it has proven itself. Running functions follow within a minute.
+
+    Example: radgate --stage prod models activate cardionet@1
+    """
     console = console_of(context)
     place = place_of(console, model_dir)
     _switch(console, place, named(place, place.facts(), model), "model.activate", place.activate)
@@ -138,7 +150,10 @@ def activate(
 
 @app.command()
 def rollback(context: typer.Context, model_dir: ModelDir = None) -> None:
-    """Let the pack before the active one answer again."""
+    """Let the pack before the active one answer again.
+
+    Example: radgate --stage prod models rollback
+    """
     console = console_of(context)
     place = place_of(console, model_dir)
     _switch(console, place, before(place.facts()), "model.rollback", place.rollback)

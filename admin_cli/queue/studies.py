@@ -16,7 +16,10 @@ app.add_typer(dlq, name="dlq")
 
 @dlq.command("list")
 def list_letters(context: typer.Context) -> None:
-    """List the dead letters: study, client, attempts, when it failed and why."""
+    """List the dead letters: study, client, attempts, when it failed and why.
+
+    Example: radgate --stage prod studies dlq list
+    """
     console = console_of(context)
     letters = open_dead_letters(console.stage).letters()
     if console.json:

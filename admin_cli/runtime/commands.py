@@ -47,7 +47,10 @@ def build(
         str | None, typer.Option("--requirements", metavar="FILE", help="Other requirements.")
     ] = None,
 ) -> None:
-    """Make the tree of packages and the parts that carry it. The same again gives the same hash."""
+    """Make the tree of packages and the parts that carry it. The same again gives the same hash.
+
+    Example: radgate --stage prod runtime build --platform lambda
+    """
     from admin_cli.runtime import build as runtime_build  # noqa: PLC0415 - keeps --help fast
     from admin_cli.runtime import wheels as runtime_wheels  # noqa: PLC0415 - keeps --help fast
 
@@ -69,7 +72,10 @@ def build(
 
 @app.command()
 def upload(context: typer.Context, tree: Tree = None) -> None:
-    """Bring a built tree into the stage's bucket. Parts that are there already stay."""
+    """Bring a built tree into the stage's bucket. Parts that are there already stay.
+
+    Example: radgate --stage prod runtime upload
+    """
     console = console_of(context)
     name = _built(tree)
     sent, parts = _upload(console, name)
@@ -81,7 +87,10 @@ def upload(context: typer.Context, tree: Tree = None) -> None:
 
 @app.command()
 def sync(context: typer.Context, tree: Tree = None) -> None:
-    """Upload a built tree, unpack it on the mount, try it out there, and let it serve."""
+    """Upload a built tree, unpack it on the mount, try it out there, and let it serve.
+
+    Example: radgate --stage prod runtime sync
+    """
     from admin_cli.runtime.remote import Mount  # noqa: PLC0415 - keeps --help fast
 
     console = console_of(context)
@@ -93,7 +102,10 @@ def sync(context: typer.Context, tree: Tree = None) -> None:
 
 @app.command("list")
 def list_(context: typer.Context) -> None:
-    """Show the trees on the mount and which one serves."""
+    """Show the trees on the mount and which one serves.
+
+    Example: radgate --stage prod runtime list
+    """
     from admin_cli.runtime.remote import Mount  # noqa: PLC0415
 
     console = console_of(context)
@@ -102,7 +114,10 @@ def list_(context: typer.Context) -> None:
 
 @app.command()
 def activate(context: typer.Context, tree: Annotated[str, typer.Argument(metavar="TREE")]) -> None:
-    """Let a tree on the mount serve. New processes take it; running ones keep theirs."""
+    """Let a tree on the mount serve. New processes take it; running ones keep theirs.
+
+    Example: radgate --stage prod runtime activate 3f9a1c07d2be
+    """
     from admin_cli.runtime.remote import Mount  # noqa: PLC0415
 
     console = console_of(context)
@@ -114,7 +129,10 @@ def activate(context: typer.Context, tree: Annotated[str, typer.Argument(metavar
 
 @app.command()
 def rollback(context: typer.Context) -> None:
-    """Let the tree before the active one serve again. A second call undoes the first."""
+    """Let the tree before the active one serve again. A second call undoes the first.
+
+    Example: radgate --stage prod runtime rollback
+    """
     from admin_cli.runtime.remote import Mount  # noqa: PLC0415
 
     console = console_of(context)

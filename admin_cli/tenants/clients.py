@@ -77,7 +77,10 @@ def create(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
 @app.command("list")
 def list_clients(context: typer.Context) -> None:
-    """List all clients by id."""
+    """List all clients by id.
+
+    Example: radgate --stage prod --output json clients list
+    """
     console = console_of(context)
     clients = open_registry(console.stage).clients()
     if console.json:
@@ -91,7 +94,10 @@ def list_clients(context: typer.Context) -> None:
 
 @app.command()
 def show(context: typer.Context, client: ClientArgument) -> None:
-    """Show a client, its plan and its keys without their secrets."""
+    """Show a client, its plan and its keys without their secrets.
+
+    Example: radgate clients show acme
+    """
     console = console_of(context)
     registry = open_registry(console.stage)
     found, keys = registry.client(client), registry.keys(client)
@@ -195,7 +201,10 @@ def delete(
 
 @app.command()
 def suspend(context: typer.Context, client: ClientArgument) -> None:
-    """Pause a client: its keys are refused within 30 seconds. Twice is no error."""
+    """Pause a client: its keys are refused within 30 seconds. Twice is no error.
+
+    Example: radgate clients suspend acme
+    """
     console = console_of(context)
     suspended = open_registry(console.stage).suspend(client)
     if console.json:
@@ -206,7 +215,10 @@ def suspend(context: typer.Context, client: ClientArgument) -> None:
 
 @app.command()
 def resume(context: typer.Context, client: ClientArgument) -> None:
-    """Let a suspended client in again, within 30 seconds. Twice is no error."""
+    """Let a suspended client in again, within 30 seconds. Twice is no error.
+
+    Example: radgate clients resume acme
+    """
     console = console_of(context)
     resumed = open_registry(console.stage).resume(client)
     if console.json:

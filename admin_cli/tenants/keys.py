@@ -84,7 +84,10 @@ def list_keys(
     context: typer.Context,
     client: Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")],
 ) -> None:
-    """List a client's keys, oldest first, without their secrets."""
+    """List a client's keys, oldest first, without their secrets.
+
+    Example: radgate --stage prod --output json keys list acme
+    """
     console = console_of(context)
     keys = open_registry(console.stage).keys(client)
     if console.json:

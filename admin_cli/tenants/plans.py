@@ -21,7 +21,10 @@ app = typer.Typer(help="The catalogue of what clients can buy.", no_args_is_help
 
 @app.command("list")
 def list_plans(context: typer.Context) -> None:
-    """List the plans of plans.toml, in its order."""
+    """List the plans of plans.toml, in its order.
+
+    Example: radgate plans list
+    """
     console = console_of(context)
     plans = load_plans().values()
     if console.json:
@@ -81,7 +84,10 @@ def show(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The plan's name.")],
 ) -> None:
-    """Show one plan of plans.toml."""
+    """Show one plan of plans.toml.
+
+    Example: radgate plans show clinic
+    """
     console = console_of(context)
     plans = load_plans()
     if name not in plans:

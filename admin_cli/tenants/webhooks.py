@@ -55,7 +55,10 @@ def set_webhook(
 
 @app.command("list")
 def list_webhooks(context: typer.Context) -> None:
-    """List the webhooks of all clients and how each fares: on, failing since when, or off."""
+    """List the webhooks of all clients and how each fares: on, failing since when, or off.
+
+    Example: radgate webhooks list
+    """
     console = console_of(context)
     stage = open_stage(console.stage)
     found = _registry(stage).webhooks(stage.accounts.clients())
@@ -83,7 +86,10 @@ def resume(context: typer.Context, client: ClientArgument) -> None:
 
 @app.command()
 def show(context: typer.Context, client: ClientArgument) -> None:
-    """Show a client's webhook, without its secret, and how it fares."""
+    """Show a client's webhook, without its secret, and how it fares.
+
+    Example: radgate webhooks show acme
+    """
     console = console_of(context)
     webhook = _registry(open_stage(console.stage)).webhook(client)
     if console.json:

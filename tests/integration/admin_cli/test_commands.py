@@ -308,13 +308,6 @@ def test_keys_rotate(radgate: Radgate) -> None:
     assert radgate("keys", "rotate", old["id"], "--overlap", "0h").status == 2
 
 
-def test_help_shows_an_example(radgate: Radgate) -> None:
-    for words in (("keys", "rotate"), ("clients", "delete"), ("audit", "log")):
-        shown = radgate(*words, "--help")
-        assert shown.status == 0
-        assert f"Example: radgate {' '.join(words)}" in " ".join(shown.stdout.split())
-
-
 def test_usage_report_and_invoice(radgate: Radgate, stage: Table) -> None:
     radgate.create("using")
     month = {"2026-10-05": 1200, "2026-10-31": 3}

@@ -66,3 +66,14 @@ def test_the_global_options_are_documented() -> None:
 def test_a_command_helps_in_a_sentence(name: str) -> None:
     first = COMMANDS[name].help.strip().split("\n\n")[0]
     assert first.endswith(".")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_an_example_of_the_command(name: str) -> None:
+    last = COMMANDS[name].help.strip().split("\n\n")[-1]
+    example = re.fullmatch(r"Example: radgate (?:--(?:stage|output) \w+ )*(.+)", last, re.DOTALL)
+    assert example is not None
+    assert f"{example[1]} ".startswith(f"{name} ")
+    # What it shows can be called: every option of it is there.
+    options = {word.split("=")[0] for word in example[1].split() if word.startswith("--")}
+    assert options <= {option for one in COMMANDS[name].params for option in one.opts}
