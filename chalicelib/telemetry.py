@@ -75,6 +75,11 @@ class PowertoolsMonitor:
                 line.add_dimension(name=name, value=text)
 
 
+def note(event: str, **facts: str | float | None) -> None:
+    """Write a line of the log, for a part that several functions share; count nothing."""
+    logger.info(event, extra=facts)
+
+
 def tracer() -> Tracer:
     """Return what sends traces to X-Ray: our own parts and nothing by itself.
 

@@ -101,11 +101,12 @@ def erasure() -> ErasureService:
     """Return what erases studies."""
     from chalicelib.aws import table
     from chalicelib.services.erasure import ErasureService
+    from chalicelib.services.erasure_log import LoggedErasure
+    from chalicelib.telemetry import note
     from chalicelib.tenants.erasure import DynamoErasure
 
-    return ErasureService(
-        DynamoErasure(table(settings().table), now), document_store(), source_store()
-    )
+    erasure = LoggedErasure(DynamoErasure(table(settings().table), now), note)
+    return ErasureService(erasure, document_store(), source_store())
 
 
 @cache

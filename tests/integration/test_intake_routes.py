@@ -251,6 +251,9 @@ def test_nothing_of_an_erased_study_is_left(
     assert objects() == []
     rows = [row for row in table.scan()["Items"] if study["id"] in str(row)]
     assert [row["sk"] for row in rows] == [f"STUDY#{study['id']}"]
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    [told] = [line for line in lines if line["message"] == "study erased"]
+    assert (told["client"], told["study_id"]) == (a_client().id, study["id"])
     captured = capfd.readouterr()
     everything = json.dumps(rows, default=str) + log.getvalue() + captured.out + captured.err
     for word in (
