@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from admin_cli.deploying.chalice_runner import run_chalice
+from admin_cli.deploying.emit_account import PARAMETER, put_account
 from admin_cli.deploying.emit_conditions import settle
 from admin_cli.deploying.emit_plans import put_plans
 from admin_cli.deploying.emit_references import PLACEHOLDERS, placeholder_foundation, refer
@@ -41,9 +42,8 @@ NOTES = """\
 2. Deploy `template.json` (from a bucket: it is too large to be sent along) as the stack
    `radgate-{stage}`, with the capabilities CAPABILITY_NAMED_IAM and CAPABILITY_AUTO_EXPAND and the
    parameters CodeBucket and CodeKey. The other parameters have the values of stages.toml.
-3. API Gateway writes access logs with one role for the whole account and Region. Where there is
-   none yet (`aws apigateway get-account`), enter the one of the output ApiLogRoleArn.
-4. `radgate --stage {stage} deploy --adopt` writes down where the API is, brings packages and models
+   {log_role}
+3. `radgate --stage {stage} deploy --adopt` writes down where the API is, brings packages and models
    onto EFS and asks the API for an answer. From then on `radgate clients`, `keys`, `plans` and
    `doctor` work on the stage. Run it after every change of the stack.
 
@@ -57,6 +57,14 @@ What is not in the template:
 A stage is deployed either with this template or with `radgate deploy`, never with both: they name
 functions alike. `radgate deploy` refuses a stage whose stack holds an API.
 """
+
+_LOG_ROLE = """\
+API Gateway writes access logs with one role for the whole account and Region. Ask whether
+   there is one: `aws apigateway get-account`. Where no cloudwatchRoleArn is shown, give
+   ApiLogRoleMissing=true: the stack enters a role of its own, which stays when the stack goes.
+   Elsewhere give ApiLogRoleMissing=false. Give the same answer at every later update.\
+"""
+_NO_LOG_ROLE = "This stage needs no role for access logs."
 
 
 def emit(
@@ -82,12 +90,14 @@ def emit(
     complete(packaged, stage, settings, foundation)
     put_plans(packaged["Resources"], stage, clients)
     put_warmth(packaged["Resources"], stage, settings, code)
-    template = settle(merge(base_template(), packaged, stage, settings))
+    template = put_account(settle(merge(base_template(), packaged, stage, settings)))
     written = folder / "template.json"
     # Without spaces: a template may have a million bytes, and 51,200 when it is sent along.
     written.write_text(json.dumps(template, separators=(",", ":")), encoding="utf-8")
     notes = folder / "README.md"
-    notes.write_text(NOTES.format(stage=stage, zip=name, plans=len(clients)), encoding="utf-8")
+    log_role = _LOG_ROLE if PARAMETER in template["Parameters"] else _NO_LOG_ROLE
+    text = NOTES.format(stage=stage, zip=name, plans=len(clients), log_role=log_role)
+    notes.write_text(text, encoding="utf-8")
     return written, folder / name, notes
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from samtranslator.translator.managed_policy_translator import ManagedPolicyLoader
+from samtranslator.translator.transform import transform
 
 from admin_cli.deploying.emit import base_template, merge
+from admin_cli.deploying.emit_account import ACCOUNT, PARAMETER, put_account
+from admin_cli.deploying.emit_conditions import settle
 from admin_cli.deploying.emit_references import PLACEHOLDERS, placeholder_foundation, refer
 from admin_cli.deploying.emit_resources import complete
 from admin_cli.deploying.gateway_responses import REFUSALS
@@ -131,6 +135,52 @@ def test_the_gateways_refusals_are_in_the_apis_own_text() -> None:
     assert responses["INVALID_API_KEY"]["statusCode"] == 403
     assert api["AccessLogSetting"]["DestinationArn"] == {"Fn::GetAtt": ["ApiLog", "Arn"]}
     assert not api["MethodSettings"][0]["DataTraceEnabled"]
+
+
+def test_a_new_account_gets_the_role_for_access_logs_before_the_stage() -> None:
+    settings = StageSettings()
+    document = packaged()
+    complete(document, "prod", settings, placeholder_foundation(settings))
+    template = put_account(settle(merge(base_template(), document, "prod", settings)))
+    account = template["Resources"][ACCOUNT]
+    assert account["Properties"] == {"CloudWatchRoleArn": {"Fn::GetAtt": ["ApiLogRole", "Arn"]}}
+    # It is the account's, so it stays; and where another's is entered, ours is not.
+    assert (account["DeletionPolicy"], account["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    condition = template["Conditions"][account["Condition"]]
+    assert condition == {"Fn::Equals": [{"Ref": PARAMETER}, "true"]}
+    assert "Default" not in template["Parameters"][PARAMETER]
+    role = template["Resources"]["ApiLogRole"]
+    assert role["DeletionPolicy"].startswith("Retain")
+
+
+@pytest.mark.parametrize("before", [None, "Table", ["Table", "Bucket"]])
+def test_the_stage_that_sam_makes_of_the_api_comes_after_the_account(
+    before: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SAM gives the API's dependencies to what it makes of it; the stage refers to the API."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    api: dict[str, Any] = {
+        "Type": "AWS::Serverless::Api",
+        "Properties": {"StageName": "v1", "DefinitionBody": {"swagger": "2.0", "paths": {}}},
+    }
+    if before is not None:
+        api["DependsOn"] = before
+    resources = {
+        "ApiLogRole": {"Type": "AWS::IAM::Role", "Properties": {}},
+        "Table": {"Type": "AWS::DynamoDB::Table", "Properties": {}},
+        "Bucket": {"Type": "AWS::S3::Bucket"},
+        "RestAPI": api,
+    }
+    template = put_account({"Parameters": {}, "Resources": resources})
+    made = transform(template, {PARAMETER: "true"}, ManagedPolicyLoader(None))["Resources"]
+    assert ACCOUNT in made["RestAPI"]["DependsOn"]
+    [stage] = [one for one in made.values() if one["Type"] == "AWS::ApiGateway::Stage"]
+    assert stage["Properties"]["RestApiId"] == {"Ref": "RestAPI"}
+
+
+def test_without_the_role_nothing_is_entered() -> None:
+    template = {"Parameters": {}, "Resources": {"RestAPI": {"Type": "AWS::Serverless::Api"}}}
+    assert put_account(template) == template
 
 
 def test_the_parameters_have_the_stages_values() -> None:
