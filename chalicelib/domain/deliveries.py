@@ -63,12 +63,14 @@ class Outcome(Value):
 class Health(Value):
     """How a client's webhook has fared at `url`. One that leads elsewhere by now starts anew.
 
-    `failing_since`: when the first of its failures was, since when nothing succeeded. `off_since`:
+    `failing_since`: when the first of its failures was, since when nothing succeeded and tries
+    never stopped for longer than an event's day. `failed_at`: when the last one was. `off_since`:
     since when nothing is posted any more, `off_because`: why.
     """
 
     url: str = ""
     failing_since: AwareDatetime | None = None
+    failed_at: AwareDatetime | None = None
     off_since: AwareDatetime | None = None
     off_because: str = Field(default="", max_length=MAX_REASON)
 

@@ -31,6 +31,9 @@ class DeliveryStore(Protocol):
     def due(self, now: datetime) -> Iterator[Delivery]:
         """Yield the pending deliveries whose `next_at` has come."""
 
+    def erased(self, client_id: str, study_id: str) -> bool:
+        """Tell whether a study was erased, so that nobody is to be told of it any more."""
+
     def log(self, client_id: str, limit: int) -> tuple[Delivery, ...]:
         """Return a client's deliveries, newest first."""
 

@@ -122,7 +122,7 @@ class DeliveryService:
         told = self._note(claimed, _after(claimed, outcome, self.clock()))
         if told is not None:
             self.outbox.send(told)
-        if called is not None:
+        if called is not None and claimed.kind != "test":  # an operator's own try is no sign
             self.switch.note(called, outcome)
         return told
 
@@ -131,6 +131,8 @@ class DeliveryService:
         client = self.directory.client(delivery.client_id)
         if client is None or client.deleting_at is not None:
             return Outcome(verdict="never", reason="The client is being deleted."), None
+        if delivery.study_id and self.store.erased(client.id, delivery.study_id):
+            return Outcome(verdict="never", reason="The study was erased."), None
         if delivery.channel not in _channels(client):
             reason = f"The {delivery.channel} was switched off."
             return Outcome(verdict="never", reason=reason), None

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.domain import FAILING_FOR, Health
+from chalicelib.domain import FAILING_FOR, TELL_FOR, Health
 from chalicelib.domain.deliveries import MAX_REASON
 from chalicelib.errors import StorageUnavailable
 
@@ -52,10 +52,15 @@ class Switch:
         now = self.clock()
         if known.off_since is not None:
             return known
-        failing = known.model_copy(update={"failing_since": known.failing_since or now})
+        since, last = known.failing_since, known.failed_at or known.failing_since
+        # An event is tried for that long. After a longer silence nobody knows how the webhook has
+        # fared meanwhile, so its days begin anew.
+        if since is None or last is None or now - last > TELL_FOR:
+            since = now
+        failing = known.model_copy(update={"failing_since": since, "failed_at": now})
         if outcome.gone:
             reason = outcome.reason
-        elif known.failing_since is not None and now - known.failing_since >= FAILING_FOR:
+        elif now - since >= FAILING_FOR:
             reason = f"It took nothing for {FAILING_FOR.days} days. {outcome.reason}"
         else:
             return failing

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from chalicelib.domain import StudyStatus
 from chalicelib.tenants import records
 from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
 from chalicelib.tenants.transactions import NEW, is_refusal
@@ -74,6 +75,11 @@ class DynamoDeliveryStore:
                 # The index lags: it may have been made meanwhile.
                 if delivery.next_at is not None and delivery.next_at <= now:
                     yield delivery
+
+    def erased(self, client_id: str, study_id: str) -> bool:
+        """Tell whether a study was erased, so that nobody is to be told of it any more."""
+        found = batch_get(self._table, [records.study_key(client_id, study_id)])
+        return bool(found) and found[0].get("status") == StudyStatus.DELETED.value
 
     def log(self, client_id: str, limit: int) -> tuple[Delivery, ...]:
         """Return at most `limit` of a client's deliveries, the newest event first."""

@@ -58,7 +58,7 @@ class DynamoJobStore(WaitingJobs):
         running = study.model_copy(update={"status": StudyStatus.RUNNING})
         writes = [
             self._move(records.study_item(client_id, running), was=study.status),
-            put(self.table, records.job_item(job), *still(before)),
+            put(self.table, records.job_item(job), *_unrenewed(before)),
         ]
         return None if any(transact(self.table, writes, self.pause)) else job
 
@@ -150,3 +150,17 @@ class DynamoJobStore(WaitingJobs):
             except ClientError as error:
                 if not is_refusal(error):
                     raise
+
+
+def _unrenewed(job: Job) -> tuple[str, Item]:
+    """Return the condition, and its values, that a job and the end of its lease are as read.
+
+    Whoever holds the lease may renew it between our reading and our writing.
+    """
+    condition, values = still(job)
+    if job.lease is None or job.leased_until is None:
+        return condition, values
+    return (
+        f"{condition} AND leased_until = :until",
+        values | {":until": records.moment(job.leased_until)},
+    )

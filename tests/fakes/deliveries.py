@@ -25,6 +25,7 @@ class FakeDeliveryStore(DeliveryStore):
 
     def __init__(self) -> None:
         self._kept: dict[_Place, Delivery] = {}
+        self.erased_studies: set[tuple[str, str]] = set()
 
     def get(self, client_id: str, event_id: str, channel: str) -> Delivery | None:
         return self._kept.get((client_id, event_id, channel))
@@ -43,6 +44,9 @@ class FakeDeliveryStore(DeliveryStore):
         for delivery in list(self._kept.values()):
             if delivery.next_at is not None and delivery.next_at <= now:
                 yield delivery
+
+    def erased(self, client_id: str, study_id: str) -> bool:
+        return (client_id, study_id) in self.erased_studies
 
     def log(self, client_id: str, limit: int) -> tuple[Delivery, ...]:
         own = (one for place, one in self._kept.items() if place[0] == client_id)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chalicelib.domain import Client, Delivery, Health, SigningSecrets
+from chalicelib.domain import Client, Delivery, Health, SigningSecrets, StudyStatus
 from chalicelib.errors import StorageUnavailable
 from chalicelib.tenants import records
 from chalicelib.tenants.deliveries import DynamoDeliveryStore
@@ -19,7 +19,7 @@ from tests.fakes.deliveries import (
     FakeSecretStore,
     a_delivery,
 )
-from tests.fakes.values import NOON
+from tests.fakes.values import NOON, a_study
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
@@ -49,6 +49,16 @@ def healths(request: pytest.FixtureRequest) -> HealthStore:
     if request.param == "fake":
         return FakeHealthStore()
     return DynamoHealthStore(request.getfixturevalue("table"))
+
+
+def test_an_erased_study_is_known_as_such(table: Table) -> None:
+    store = DynamoDeliveryStore(table)
+    there, erased = a_study(), a_study(status=StudyStatus.DELETED)
+    for study in (there, erased):
+        table.put_item(Item=records.study_item("acme", study))
+    assert store.erased("acme", erased.id)
+    assert not store.erased("acme", there.id)
+    assert not store.erased("other", erased.id)
 
 
 def test_how_a_webhook_fares_moves_on_from_what_was_read(healths: HealthStore) -> None:

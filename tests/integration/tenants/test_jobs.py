@@ -26,6 +26,8 @@ from tests.fakes.values import NOON, a_caller, a_client, a_key, a_plan, a_study
 from tests.integration.tenants.conftest import make_table
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from mypy_boto3_dynamodb.service_resource import Table
 
     from chalicelib.domain import Caller, Study
@@ -327,6 +329,24 @@ def test_a_job_whose_study_went_with_its_client_is_dropped(table: Table) -> None
     table.delete_item(Key=records.study_key("acme", job.study_id))
     assert queue.jobs.begin("acme", job.study_id) is None
     assert "Item" not in table.get_item(Key=records.job_key(job.study_id))
+
+
+def test_a_lease_that_is_renewed_while_another_begins_stays_where_it_is(table: Table) -> None:
+    queue = on_dynamodb(table)
+    leased = queue.begin(queue.enqueue())
+    queue.clock.advance(LEASE.total_seconds() - 1)
+    renewed: list[Job | None] = []
+
+    def late() -> datetime:
+        """Tell the time to who has just read the job, whose worker renews it at this moment."""
+        renewed.append(queue.jobs.renew(leased))
+        return NOON + LEASE
+
+    assert DynamoJobStore(table, late).begin("acme", leased.study_id) is None
+    [held] = renewed
+    assert held is not None
+    assert queue.jobs.finish(held, queue.result(held))
+    assert queue.study(leased).status is StudyStatus.SUCCEEDED
 
 
 def test_what_is_free_and_old_enough_is_stuck(queue: Queue) -> None:

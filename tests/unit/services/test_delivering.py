@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.domain import FAILING_FOR, TELL_FOR, Outcome, Study, StudyStatus
+from chalicelib.domain import FAILING_FOR, TELL_FOR, Health, Outcome, Study, StudyStatus
 from chalicelib.errors import StorageUnavailable
 from chalicelib.services.delivering import (
     ENDED_BY_ITSELF,
@@ -38,7 +38,7 @@ from tests.fakes.values import NOON, a_client, a_study
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chalicelib.domain import Client, Delivery, Health
+    from chalicelib.domain import Client, Delivery
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "delivery.md"
 DONE = Outcome(verdict="delivered")
@@ -239,6 +239,24 @@ def test_nobody_is_told_who_does_not_want_it_any_more(client: Client | None, rea
     assert told is not None
     assert (told.status, told.last_error) == ("failed", reason)
     assert world.webhook.told == []
+
+
+@pytest.mark.parametrize("channel", ["mail", "webhook"])
+def test_nobody_is_told_of_a_study_that_was_erased(channel: str) -> None:
+    world = World()
+    delivery = world.have(channel=channel)
+    assert delivery.study_id
+    world.store.erased_studies.add(("other", delivery.study_id))
+    kept = world.have(channel=channel)
+    told = world.service().deliver(notice_of(kept))
+    assert told is not None
+    assert told.status == "delivered"
+    world.store.erased_studies.add(("acme", delivery.study_id))
+    told = world.service().deliver(notice_of(delivery))
+    assert told is not None
+    assert (told.status, told.last_error) == ("failed", "The study was erased.")
+    assert len(world.webhook.told) + len(world.mail.told) == 1
+    assert world.health.health("acme").failing_since is None
 
 
 def test_a_suspended_client_is_told_of_what_it_paid_for() -> None:
@@ -463,6 +481,50 @@ def test_one_success_begins_the_days_anew() -> None:
     assert world.health.health("acme").off_since is None
 
 
+def test_two_failures_far_apart_switch_nothing_off() -> None:
+    world = World(webhook=FakeCourier([AGAIN]))
+    fail_for(world, 0)
+    world.clock.advance(30 * 24 * 3600)
+    fail_for(world, 0)
+    health = world.health.health("acme")
+    assert (health.failing_since, health.off_since) == (world.clock.now, None)
+    fail_for(world, FAILING_FOR.days)
+    assert world.health.health("acme").off_since == world.clock.now
+
+
+@pytest.mark.parametrize(("beyond", "off"), [(0, True), (1, False)])
+def test_the_days_go_on_over_a_silence_as_long_as_an_event_is_tried(
+    beyond: int,
+    off: bool,  # noqa: FBT001
+) -> None:
+    """Such is a receiver that asks for a day with `Retry-After`, each time."""
+    world = World(webhook=FakeCourier([AGAIN]))
+    for _ in range(FAILING_FOR.days):
+        fail_for(world, 0)
+        world.clock.advance(TELL_FOR.total_seconds() + beyond)
+    fail_for(world, 0)
+    assert (world.health.health("acme").off_since is not None) is off
+
+
+@pytest.mark.parametrize("outcome", [AGAIN, GONE, DONE])
+def test_a_test_says_nothing_of_how_a_webhook_fares(outcome: Outcome) -> None:
+    world = World(webhook=FakeCourier([AGAIN]))
+    fail_for(world, 0.5)
+    before = world.health.health("acme")
+    world.webhook.outcomes = [outcome]
+    delivery = a_test("acme", "webhook", world.clock.now)
+    world.store.add(delivery)
+    assert world.service().deliver(notice_of(delivery)) is not None
+    assert world.health.health("acme") == before
+
+
+def test_what_is_known_from_before_there_was_a_last_failure_begins_anew_too() -> None:
+    world = World(webhook=FakeCourier([AGAIN]))
+    world.health.kept["acme"] = Health(url=HOOK, failing_since=NOON - timedelta(days=30))
+    fail_for(world, 0)
+    assert world.health.health("acme").off_since is None
+
+
 def test_a_webhook_that_leads_elsewhere_is_on_again_and_mail_never_stops() -> None:
     world = World(webhook=FakeCourier([GONE, DONE]))
     world.service().deliver(notice_of(world.have()))
@@ -526,9 +588,9 @@ class _Fused:
         return call
 
 
-# get, advance (claim), client, health, tell, advance (note), send; what is noted of the webhook
-# after that is lost without harm
-CALLS = 7
+# get, advance (claim), client, erased, health, tell, advance (note), send; what is noted of the
+# webhook after that is lost without harm
+CALLS = 8
 
 
 def killed_at(number: int, *, after: bool, outcomes: list[Outcome], error: Any) -> World:
@@ -575,15 +637,15 @@ def test_only_a_crash_between_try_and_note_tells_twice() -> None:
         for after in (False, True)
         if len(killed_at(number, after=after, outcomes=[DONE], error=Killed).webhook.told) == 2
     }
-    # After the fifth call, the try itself, and before the sixth, its note.
-    assert twice == {(5, True), (6, False)}
+    # After the sixth call, the try itself, and before the seventh, its note.
+    assert twice == {(6, True), (7, False)}
 
 
 def test_a_cut_off_try_says_so_in_the_log() -> None:
     world = World()
     delivery = world.have()
     with pytest.raises(Killed):
-        world.service(Fuse(5, after=True).wrap).deliver(notice_of(delivery))
+        world.service(Fuse(6, after=True).wrap).deliver(notice_of(delivery))
     found = world.now(delivery)
     assert (found.status, found.attempt, found.last_error) == ("pending", 1, ENDED_BY_ITSELF)
     assert cast("datetime", found.next_at) >= NOON + HOLD
