@@ -20,10 +20,10 @@ from admin_cli.deploying.emit import emit
 from admin_cli.deploying.emit_plans import clients_to_plan
 from admin_cli.deploying.mount_models import bring_models
 from admin_cli.deploying.mount_runtime import bring_runtime
+from admin_cli.deploying.noting import note, noted_foundation
 from admin_cli.deploying.smoke import smoke_test
 from admin_cli.deploying.stage_settings import stage_settings
 from admin_cli.deploying.staging import check_deployable
-from admin_cli.foundation import apply_foundation
 from admin_cli.runtime.remote import Mount
 from admin_cli.stage import open_stage
 
@@ -77,14 +77,16 @@ def deploy_command(  # noqa: PLR0913, PLR0917 - each is an option of the command
         if dry_run:
             _show_changes(console, home)
             return
+        wished = {"adopt": adopt_stack, "force": force}
         if adopt_stack:
+            note(console.stage, "stage.deploy", wished)
             console.info("1/4 and 2/4 are the stack's")
             made, foundation = adopt(console.stage, settings, home, console.info)
             take_plans(open_stage(console.stage), console.info)
         else:
             check_deployable(console.stage)
             console.info("1/4 foundation")
-            foundation = apply_foundation(console.stage, console.info)
+            foundation = noted_foundation(console.stage, wished, console.info)
             console.info("2/4 functions and API")
             made = deploy(console.stage, foundation, home, console.info, force=force)
         result = {"api_url": made.api_url, "rest_api_id": made.rest_api_id}

@@ -12,6 +12,7 @@ from admin_cli.console import CliError, Console, console_of
 from admin_cli.deploying.data_removal import remove_data
 from admin_cli.deploying.deploy import alone
 from admin_cli.deploying.deployment import Target
+from admin_cli.deploying.noting import note
 from admin_cli.deploying.stage_settings import stage_settings
 from admin_cli.deploying.teardown import remove_functions
 from admin_cli.foundation import (
@@ -60,6 +61,7 @@ def destroy_command(
             _show(console, removed=True, data=data)
             return
         foundation = read_foundation(stage)
+        note(stage, "stage.destroy", {"data": data.value})
         remove_functions(Target(stage, settings, foundation, home), console.info)
         if data is Data.DELETE:
             remove_data(stage, foundation, console.info)
