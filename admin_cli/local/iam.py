@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import json
 import re
+from email.utils import parseaddr
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
 SWITCH = "RADGATE_EMULATOR_AUTH"
+_MAIL = "/v2/email/outbound-emails"
 # The partition keys of the table and of its index.
 _PARTITIONS = ("pk", "gsi1pk")
 _EQUAL = re.compile(r"(#?\w+)\s*=\s*(:\w+)")
@@ -29,6 +32,8 @@ def bridge_conditions() -> None:
     evaluator._resolve_condition_key = resolver(evaluator._resolve_condition_key)
     actions: Any = import_module("ministack.core.iam_actions")
     actions.dynamodb_service_context = with_leading_keys(actions.dynamodb_service_context)
+    app: Any = import_module("ministack.app")
+    app._enforce_ses_v2 = of_a_mail(app._enforce_ses_v2, app)
 
 
 def resolver(original: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
@@ -70,6 +75,41 @@ def with_leading_keys(original: Callable[[bytes], Json]) -> Callable[[bytes], Js
         return {**found, "dynamodb:LeadingKeys": keys} if keys else found
 
     return context
+
+
+def of_a_mail(original: Callable[..., Any], app: Any) -> Callable[..., Any]:
+    """A mail is sent as an identity, from an address, by a configuration set; MiniStack sees none.
+
+    AWS asks for a right to each of the two resources, with ``ses:FromAddress`` in the context.
+    """
+
+    def enforce(method: str, path: str, *request: Any) -> Any:
+        if not app.AUTH or (method, path.rstrip("/")) != ("POST", _MAIL):
+            return original(method, path, *request)
+        headers, body, query, number = request
+        account = import_module("ministack.core.responses").get_account_id()
+        owner = f"arn:aws:ses:{app.extract_region(headers, query)}:{account}"
+        mail: Json = json.loads(body or b"{}")
+        address = parseaddr(str(mail.get("FromEmailAddress", "")))[1]
+        resources = [f"{owner}:identity/{address.rpartition('@')[2]}"]
+        if name := mail.get("ConfigurationSetName"):
+            resources.append(f"{owner}:configuration-set/{name}")
+        checks = (
+            app._enforce_data_plane(
+                "sesv2",
+                "ses:SendEmail",
+                headers,
+                query,
+                number,
+                resource_arn=resource,
+                named_resource=resource,
+                service_context={"ses:FromAddress": address},
+            )
+            for resource in resources
+        )
+        return next((denied for denied in checks if denied), None)
+
+    return enforce
 
 
 def leading_keys(request: Json) -> Iterator[str]:

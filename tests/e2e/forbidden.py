@@ -124,6 +124,15 @@ FORBIDDEN: list[tuple[str, str, Any]] = [
         lambda c, _own, far: c.send_message(QueueUrl=far.QueueUrl, MessageBody="{}"),
     ),
     ("sqs", "the queue's end", lambda c, own, _far: c.delete_queue(QueueUrl=own.QueueUrl)),
+    (
+        "sesv2",
+        "a mail from another's address",
+        lambda c, _own, _far: c.send_email(
+            FromEmailAddress="radgate@another.example",
+            Destination={"ToAddresses": ["reader@acme.example"]},
+            Content={"Simple": {"Subject": {"Data": "x"}, "Body": {"Text": {"Data": "x"}}}},
+        ),
+    ),
     ("apigateway", "a key", lambda c, _own, _far: c.create_api_key(name="mine", enabled=True)),
     (
         "apigateway",

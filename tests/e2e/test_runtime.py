@@ -74,19 +74,18 @@ def function(stack: Stack, folder: Path) -> Iterator[Function]:
     runtime.mkdir()
     with zipfile.ZipFile(package) as archive:
         archive.extractall(task)
-    functions = boto3.client(
-        "lambda",
-        endpoint_url=stack.aws_url,
-        region_name="eu-central-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-    )
+    operator = boto3.session.Session("test", "test", region_name="eu-central-1")
+    functions = operator.client("lambda", endpoint_url=stack.aws_url)
     deployed = functions.get_function_configuration(FunctionName="radgate-local")
+    granted = operator.client("sts", endpoint_url=stack.aws_url).assume_role(
+        RoleArn=deployed["Role"], RoleSessionName="radgate-local"
+    )["Credentials"]
     with RuntimeApi() as api:
         environment = {
             **deployed["Environment"]["Variables"],
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCESS_KEY_ID": granted["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": granted["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": granted["SessionToken"],
             "AWS_DEFAULT_REGION": "eu-central-1",
             "AWS_REGION": "eu-central-1",
             "AWS_ENDPOINT_URL": stack.aws_url,
