@@ -87,3 +87,43 @@ def test_a_schedule_comes_changes_and_goes(stage: Stage) -> None:
     names = {one["Name"] for one in stage.events.list_rules()["Rules"]}
     assert f"{stage.function}-warm" not in names
     assert not stage.schedule(0).remove()
+
+
+def asked(stage: Stage) -> list[str]:
+    """Return what is done to provisioned concurrency from now on, call by call."""
+    calls: list[str] = []
+
+    def note(model: Any, **_: Any) -> None:
+        if "Provisioned" in model.name and not model.name.startswith("Get"):
+            calls.append(model.name.removesuffix("ProvisionedConcurrencyConfig"))
+
+    stage.functions.meta.events.register("before-call.lambda", note)
+    return calls
+
+
+def test_processes_that_lack_new_packages_end_and_others_begin(stage: Stage) -> None:
+    stage.entrance.apply(lambda _: None)
+    calls = asked(stage)
+    stage.entrance.end_processes()
+    assert list(stage.entrance.differences()) != []  # so a run that is killed here is healed
+    assert stage.entrance.apply(lambda _: None) is None  # the API leads there all the while
+    assert calls == ["Delete", "Put"]
+
+
+def test_an_adopted_stage_has_its_processes_begin_anew_and_nothing_else(stage: Stage) -> None:
+    stage.entrance.apply(lambda _: None)
+    live = stage.gateway.get_stage(restApiId=stage.entrance.rest_api_id, stageName="v1")
+    calls, told = asked(stage), list[str]()
+    stage.entrance.renew(told.append)
+    assert calls == ["Delete", "Put"]
+    assert list(stage.entrance.differences()) == []
+    now = stage.gateway.get_stage(restApiId=stage.entrance.rest_api_id, stageName="v1")
+    assert (now["deploymentId"], stage.versions()) == (live["deploymentId"], ["1"])
+
+
+def test_where_none_are_kept_ready_none_begin(stage: Stage) -> None:
+    calls = asked(stage)
+    stage.entrance.renew(lambda _: None)
+    replace(stage.entrance, wanted=0).renew(lambda _: None)
+    replace(stage.entrance, wanted=0).end_processes()
+    assert calls == ["Delete"]
