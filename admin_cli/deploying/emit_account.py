@@ -49,6 +49,8 @@ def put_account(template: dict[str, Any]) -> dict[str, Any]:
         "Conditions": {_CONDITION: {"Fn::Equals": [{"Ref": PARAMETER}, "true"]}},
         "Resources": {
             **resources,
+            # A creation that fails would take the role away, but leave it entered.
+            _ROLE: {**resources[_ROLE], "DeletionPolicy": "Retain"},
             # The stage waits for its API; what a condition leaves out is waited for by nobody.
             _API: {**api, "DependsOn": [*waits, ACCOUNT]},
             ACCOUNT: account,
