@@ -16,7 +16,7 @@ _CONDITION = "EntersApiLogRole"
 
 
 def put_account(template: dict[str, Any]) -> dict[str, Any]:
-    """Return the settled template with the account's setting, which the API waits for.
+    """Return the settled template with the account's setting, which the stage waits for.
 
     Unchanged where the foundation has no such role, as on stage local.
     """
@@ -24,8 +24,11 @@ def put_account(template: dict[str, Any]) -> dict[str, Any]:
     if _ROLE not in resources:
         return template
     api = resources[_API]
-    waits = api.get("DependsOn", [])
-    waits = [waits] if isinstance(waits, str) else waits
+    log = api["Properties"]["AccessLogSetting"]
+    # A reference makes the stage wait, also where a condition may leave nothing to wait for.
+    waiting = {"Fn::Select": ["0", [log["DestinationArn"], {"Ref": ACCOUNT}]]}
+    place = {"Fn::If": [_CONDITION, waiting, log["DestinationArn"]]}
+    properties = {**api["Properties"], "AccessLogSetting": {**log, "DestinationArn": place}}
     parameter = {
         "Type": "String",
         # Without a default: the wrong answer takes a role away from others, or makes no stage.
@@ -51,8 +54,7 @@ def put_account(template: dict[str, Any]) -> dict[str, Any]:
             **resources,
             # A creation that fails would take the role away, but leave it entered.
             _ROLE: {**resources[_ROLE], "DeletionPolicy": "Retain"},
-            # The stage waits for its API; what a condition leaves out is waited for by nobody.
-            _API: {**api, "DependsOn": [*waits, ACCOUNT]},
+            _API: {**api, "Properties": properties},
             ACCOUNT: account,
         },
     }
