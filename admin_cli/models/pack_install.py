@@ -13,16 +13,8 @@ from typing import TYPE_CHECKING
 from admin_cli.console import CliError
 from chalicelib.errors import ModelUnavailable
 from chalicelib.inference.manifest import MAX_MANIFEST_BYTES
-from chalicelib.inference.packs import (
-    ACTIVE,
-    MANIFEST,
-    Pack,
-    activate,
-    active_pack,
-    load_manifest,
-    read_file,
-    verify_pack,
-)
+from chalicelib.inference.packs import MANIFEST, Pack, load_manifest, read_file, verify_pack
+from chalicelib.inference.shelf import flush, keep_serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,11 +54,11 @@ def install(source: Path, model_dir: Path) -> tuple[Pack, bool]:
             copy = Path(temporary) / pack.manifest.folder
             _copy(pack, copy)
             prove_pack(copy)
-            _keep_serving(model_dir)
+            keep_serving(model_dir)
             if final.exists():
                 final.rename(Path(temporary) / "damaged")
             copy.rename(final)
-            _flush(model_dir)
+            flush(model_dir)
     return load_manifest(final), True
 
 
@@ -83,7 +75,7 @@ def _copy(pack: Pack, target: Path) -> None:
     for name in pack.manifest.files:
         _write(target / name, read_file(pack, name))
     _write(target / MANIFEST, (pack.path / MANIFEST).read_bytes())
-    _flush(target)
+    flush(target)
     # The manifest was read twice; it must still be the one that vouched for the files.
     if load_manifest(target).ref != pack.ref:
         raise ModelUnavailable(f"pack {pack.path.name}: it changes while it is being installed")
@@ -95,26 +87,6 @@ def _write(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     path.chmod(0o644)  # functions run as another user
-
-
-def _flush(folder: Path) -> None:
-    """Make names in a folder survive a crash, too."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _keep_serving(model_dir: Path) -> None:
-    """Write down a choice that was made by there being one pack only, before there are two."""
-    if (model_dir / ACTIVE).exists():
-        return
-    try:
-        serving = active_pack(model_dir).ref
-        activate(model_dir, serving.name, serving.version)
-    except ModelUnavailable:
-        return  # none yet, or a damaged one: there is nothing to keep
 
 
 @contextmanager

@@ -86,11 +86,11 @@ class PackShelf:
         incoming, files = self.incoming(tree), self.files(tree)
         if load_manifest(files).ref.sha256 != self._sha256:
             raise ModelUnavailable(f"the pack is not the {self._final.name} that was ordered")
-        _keep_serving(self._model_dir)
+        keep_serving(self._model_dir)
         if self._final.exists():
             self._final.rename(incoming / _DOOMED)
         files.rename(self._final)
-        _flush(self._model_dir)
+        flush(self._model_dir)
         shutil.rmtree(incoming, ignore_errors=True)
 
 
@@ -198,7 +198,7 @@ def _checked(folder: str) -> str:
     return folder
 
 
-def _keep_serving(model_dir: Path) -> None:
+def keep_serving(model_dir: Path) -> None:
     """Write down a choice that was made by there being one pack only, before there are two."""
     if (model_dir / ACTIVE).exists():
         return
@@ -209,7 +209,8 @@ def _keep_serving(model_dir: Path) -> None:
         return  # none yet, or a damaged one: there is nothing to keep
 
 
-def _flush(folder: Path) -> None:
+def flush(folder: Path) -> None:
+    """Make names in a folder survive a crash, too."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
