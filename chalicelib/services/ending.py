@@ -62,7 +62,7 @@ class Endings:
         deliveries = deliveries_for(client, study, self.clock())
         stored = self.jobs.finish(held, study, deliveries)
         self._end(held, study, deliveries, stored=stored)
-        if stored:
+        if stored and held.attempt > 1:  # beside a first attempt that ends it there was no other
             self._drop_others(client.id, study)
 
     def _drop_others(self, client_id: str, study: Study) -> None:
