@@ -8,19 +8,26 @@ from typing import Annotated
 
 import typer
 
-from admin_cli import audit
 from admin_cli.console import Console
-from admin_cli.cost.commands import cost
-from admin_cli.deploying.deploy import deploy_command
-from admin_cli.deploying.destroy import destroy_command
-from admin_cli.local import commands as local
-from admin_cli.models import commands as models
-from admin_cli.queue import studies
-from admin_cli.runtime import commands as runtime
-from admin_cli.tenants import clients, keys, plans, webhooks
-from admin_cli.tenants.doctor import doctor
-from admin_cli.usage import commands as usage
+from admin_cli.on_first_use import group_of
 
+# Where each command or group of commands is, in the order of the help.
+_COMMANDS = {
+    "local": "admin_cli.local.commands:app",
+    "clients": "admin_cli.tenants.clients:app",
+    "keys": "admin_cli.tenants.keys:app",
+    "plans": "admin_cli.tenants.plans:app",
+    "models": "admin_cli.models.commands:app",
+    "runtime": "admin_cli.runtime.commands:app",
+    "audit": "admin_cli.audit:app",
+    "studies": "admin_cli.queue.studies:app",
+    "usage": "admin_cli.usage.commands:app",
+    "webhooks": "admin_cli.tenants.webhooks:app",
+    "cost": "admin_cli.cost.commands:cost",
+    "doctor": "admin_cli.tenants.doctor:doctor",
+    "deploy": "admin_cli.deploying.deploy:deploy_command",
+    "destroy": "admin_cli.deploying.destroy:destroy_command",
+}
 # What a stage may be called: it becomes part of names of stacks, tables and usage plans.
 _STAGE = re.compile(r"[a-z][a-z0-9]{1,15}")
 
@@ -34,6 +41,7 @@ class Output(StrEnum):
 
 app = typer.Typer(
     name="radgate",
+    cls=group_of(_COMMANDS),
     help="Run Radgate: the local AWS, clients, their keys and plans.",
     no_args_is_help=True,
     # A traceback with local variables could show a key.
@@ -60,19 +68,3 @@ def root(
 ) -> None:
     """Run Radgate: the local AWS, clients, their keys and plans."""
     context.obj = Console(stage=stage, json=output is Output.JSON)
-
-
-app.add_typer(local.app, name="local")
-app.add_typer(clients.app, name="clients")
-app.add_typer(keys.app, name="keys")
-app.add_typer(plans.app, name="plans")
-app.add_typer(models.app, name="models")
-app.add_typer(runtime.app, name="runtime")
-app.add_typer(audit.app, name="audit")
-app.add_typer(studies.app, name="studies")
-app.add_typer(usage.app, name="usage")
-app.add_typer(webhooks.app, name="webhooks")
-app.command()(cost)
-app.command()(doctor)
-app.command("deploy")(deploy_command)
-app.command("destroy")(destroy_command)

@@ -10,11 +10,6 @@ from typing import TYPE_CHECKING
 
 import typer
 from pydantic_core import to_jsonable_python
-from rich import box
-from rich.console import Console as RichConsole
-from rich.progress import Progress
-from rich.table import Table
-from rich.text import Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -64,6 +59,11 @@ class Console:
         Long cells fold onto the next line instead of being cut, so that nothing is lost. The
         first column, which names the row, gives way last: our ids of 30 characters stay whole.
         """
+        from rich import box  # noqa: PLC0415 - a tenth of a second, for tables alone
+        from rich.console import Console as RichConsole  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
         texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
         name = min(_ID_WIDTH, max((len(row[0]) for row in texts), default=0))
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -95,6 +95,9 @@ class Console:
 
         Yields a function that moves the bar on by so much of `total`.
         """
+        from rich.console import Console as RichConsole  # noqa: PLC0415 - as in `table`
+        from rich.progress import Progress  # noqa: PLC0415
+
         stderr = RichConsole(stderr=True)
         with Progress(console=stderr, transient=True, disable=not stderr.is_terminal) as bar:
             task = bar.add_task(title, total=total)

@@ -9,7 +9,6 @@ is that number really ours?" has one answer that cannot go stale: a lock dies wi
 from __future__ import annotations
 
 import argparse
-import asyncio
 import fcntl
 import json
 import os
@@ -101,6 +100,8 @@ def follow(lifeline: int) -> None:
 
 def serve(ministack: ModuleType, listener: socket.socket) -> None:
     """Serve until SIGTERM or SIGINT, then let MiniStack write its state."""
+    import asyncio  # noqa: PLC0415 - most who import this module only ask whether it runs
+
     hypercorn = import_module("hypercorn.asyncio")
     config = import_module("hypercorn.config").Config()
     config.bind = [f"fd://{listener.fileno()}"]
