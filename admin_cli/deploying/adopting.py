@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from admin_cli.console import CliError
-from admin_cli.deploying.deployment import Target
 from admin_cli.deploying.deployment_record import Deployment, write_deployment
+from admin_cli.deploying.target import Target
 from admin_cli.foundation import API_OUTPUT, find_stack, read_foundation, stack_name
 from admin_cli.gateway import gateway_client
 from admin_cli.tenants.registry import registry_of

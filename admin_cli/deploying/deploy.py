@@ -15,15 +15,17 @@ from admin_cli import emulator
 from admin_cli.console import CliError, Console, console_of
 from admin_cli.deploying.adopting import adopt, take_plans
 from admin_cli.deploying.deploy_plan import deploy_changes
-from admin_cli.deploying.deployment import Target, deploy, keep_warm
+from admin_cli.deploying.deployment import deploy, keep_warm
 from admin_cli.deploying.emit import emit
 from admin_cli.deploying.emit_plans import clients_to_plan
+from admin_cli.deploying.fresh_processes import begin_anew, loaders_of
 from admin_cli.deploying.mount_models import bring_models
 from admin_cli.deploying.mount_runtime import bring_runtime
 from admin_cli.deploying.noting import note, noted_foundation
 from admin_cli.deploying.smoke import smoke_test
 from admin_cli.deploying.stage_settings import stage_settings
 from admin_cli.deploying.staging import check_deployable
+from admin_cli.deploying.target import Target
 from admin_cli.runtime.remote import Mount
 from admin_cli.stage import open_stage
 
@@ -91,13 +93,15 @@ def deploy_command(  # noqa: PLR0913, PLR0917 - each is an option of the command
             made = deploy(console.stage, foundation, home, console.info, force=force)
         result = {"api_url": made.api_url, "rest_api_id": made.rest_api_id}
         console.info("3/4 packages and models")
-        changed = furnish(console.stage, foundation, home, console.info, console.progress)
+        tree = furnish(console.stage, foundation, home, console.info, console.progress)
         target = Target(console.stage, settings, foundation, home)
         if adopt_stack:
             # The stack had them begin before the mount held anything.
-            target.entrance(made).renew(console.info)
+            target.entrance(made).end_processes()
+            begin_anew(made, target.entrance(made), tree, console.info)
         else:
-            keep_warm(target, made, console.info, anew=force or changed)
+            loaders_of(made).begin_anew(tree, console.info)
+            keep_warm(target, made, console.info, anew=force)
         tested = None
         if settings.endpoint == "private":
             console.info("4/4 no smoke test: a private API answers within its networks only")
@@ -117,16 +121,16 @@ def deploy_command(  # noqa: PLR0913, PLR0917 - each is an option of the command
 
 def furnish(
     stage: str, foundation: Foundation, home: Path, tell: Callable[[str], None], bar: Bar
-) -> bool:
+) -> str | None:
     """Bring onto the mount what functions need there: packages first, as they prove the models.
 
-    Returns whether other packages serve now, which running processes do not have. Raises CliError
-    and botocore's errors.
+    Returns the tree of packages that serves, None for none. Raises CliError and botocore's errors.
     """
     mount = Mount.of_stage(stage)
-    changed = bring_runtime(stage, foundation, mount, tell, bar)
+    bring_runtime(stage, foundation, mount, tell, bar)
     bring_models(mount, foundation.BucketName, home, open_stage(stage).trail, tell, bar)
-    return changed
+    active: str | None = mount.order("list")["active"]
+    return active
 
 
 @contextmanager

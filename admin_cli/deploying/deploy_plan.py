@@ -9,9 +9,10 @@ import boto3
 
 from admin_cli.deploying.api_settings import api_patches
 from admin_cli.deploying.chalice_runner import functions_of
-from admin_cli.deploying.deployment import Target, is_live
+from admin_cli.deploying.deployment import is_live
 from admin_cli.deploying.deployment_record import read_deployment
 from admin_cli.deploying.foundation_plan import Change, foundation_changes
+from admin_cli.deploying.fresh_processes import Loaders
 from admin_cli.deploying.log_groups import unkept_logs
 from admin_cli.deploying.mount_models import SHIPPED, model_changes
 from admin_cli.deploying.mount_runtime import runtime_changes
@@ -19,6 +20,8 @@ from admin_cli.deploying.mounting import unmounted
 from admin_cli.deploying.stage_config import function_name
 from admin_cli.deploying.stage_settings import stage_settings
 from admin_cli.deploying.staging import PROJECT
+from admin_cli.deploying.target import Target
+from admin_cli.deploying.tracing import wrongly_traced
 from admin_cli.deploying.wiring import unwired, wires
 from admin_cli.foundation import STILLBORN, find_stack, read_foundation, refuse_emitted
 from admin_cli.gateway import Gateway, gateway_client
@@ -75,10 +78,10 @@ def _completing(target: Target, record: Deployment) -> Iterator[Change]:
     known = {name: made for name, made in functions.items() if _exists(made)}
     for name in unmounted(client, known, foundation):
         yield Change("mount", "modify", f"models on function {name}")
+    for name in wrongly_traced(client, known.values(), on=settings.xray):
+        yield Change("tracing", "modify", f"{'on' if settings.xray else 'off'} on function {name}")
     if "efs_sync" in known:
-        mount = Mount.of_stage(target.stage)
-        yield from runtime_changes(target.stage, foundation, mount)
-        yield from model_changes(mount)
+        yield from _on_mount(target, known)
     gateway = gateway_client()
     plans = Gateway(gateway, target.stage, record.rest_api_id, record.api_stage).usage_plans()
     for plan in uncovered(plans, (record.rest_api_id, record.api_stage)):
@@ -92,6 +95,15 @@ def _completing(target: Target, record: Deployment) -> Iterator[Change]:
         yield Change("settings", "modify", f"{patch.get('path')} to {patch.get('value')}")
     if "api_handler" in known:  # last, as processes begin with what is on the mount
         yield from _warmth(target, record)
+
+
+def _on_mount(target: Target, known: dict[str, str]) -> Iterator[Change]:
+    mount = Mount.of_stage(target.stage)
+    yield from runtime_changes(target.stage, target.foundation, mount)
+    tree = mount.order("list")["active"]
+    for name in Loaders(boto3.client("lambda"), known).outdated(tree):
+        yield Change("runtime", "restart", f"function {name}, with packages {tree[:12]}")
+    yield from model_changes(mount)
 
 
 def _warmth(target: Target, record: Deployment) -> Iterator[Change]:

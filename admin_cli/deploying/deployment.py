@@ -1,14 +1,14 @@
 """One deploy from end to end: staged copy, real `chalice deploy`, what Chalice leaves out, record.
 
 Every step can be run again, and a run that was killed is repaired by the next: the digest that
-lets a later run skip the work is recorded last.
+lets a later run skip Chalice's work is recorded once that is done, and what Chalice leaves out is
+compared with what is wanted at every run.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -25,22 +25,21 @@ from admin_cli.deploying.chalice_runner import (
     run_chalice,
 )
 from admin_cli.deploying.deployment_record import Deployment, read_deployment, write_deployment
+from admin_cli.deploying.fresh_processes import begin_anew, keep_noted
 from admin_cli.deploying.gateway_responses import apply_refusals
-from admin_cli.deploying.keeping_warm import Schedule
 from admin_cli.deploying.log_groups import keep_logs
 from admin_cli.deploying.mounting import mount
-from admin_cli.deploying.provisioning import Entrance
-from admin_cli.deploying.stage_config import function_name
 from admin_cli.deploying.stage_settings import stage_settings
-from admin_cli.deploying.staging import MOUNT, stage_project
+from admin_cli.deploying.target import Target
+from admin_cli.deploying.tracing import trace
 from admin_cli.deploying.wiring import connect, wires
+from admin_cli.foundation import read_foundation
 from admin_cli.gateway import Gateway, gateway_client
 from admin_cli.tenants.plan_coverage import cover_plans
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from admin_cli.deploying.stage_settings import StageSettings
     from admin_cli.foundation import Foundation
 
 _GONE = {"NotFoundException", "ResourceNotFoundException"}
@@ -63,75 +62,10 @@ def deploy(
         made = replace(record, api_url=target.api_url(record.rest_api_id))
     else:
         made = _deploy_code(target, tell, record, digest)
-    made = _complete(target, made, tell)
-    return made if made == record else write_deployment(foundation.TableName, made)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is deployed to: a stage, and the folder of the copy that is deployed."""
-
-    stage: str
-    settings: StageSettings
-    foundation: Foundation
-    home: Path
-
-    @property
-    def build(self) -> Path:
-        """Where the deployable copy lies."""
-        return self.home / "build" / self.stage
-
-    @property
-    def memory(self) -> Path:
-        """Chalice's memory of what it made."""
-        return self.build / ".chalice" / "deployed" / f"{self.stage}.json"
-
-    @property
-    def log(self) -> Path:
-        """All that Chalice said last."""
-        return self.home / "logs" / f"chalice-{self.stage}.log"
-
-    def stage_project(self) -> str:
-        """Make the deployable copy; return the SHA-256 of what is in it."""
-        # Locally a plain folder stands for EFS.
-        model_dir = str(self.home / "models") if self.stage == "local" else MOUNT
-        return stage_project(self.stage, self.foundation, self.build, model_dir)
-
-    def entrance(self, made: Deployment) -> Entrance:
-        """The API's function and the way to it."""
-        return Entrance(
-            boto3.client("lambda"),
-            gateway_client(),
-            function_name(self.stage, "api_handler"),
-            made.rest_api_id,
-            made.api_stage,
-            self.settings.provisioned_concurrency,
-        )
-
-    def schedule(self) -> Schedule:
-        """The warm-up of the API's function."""
-        return Schedule(
-            boto3.client("events"),
-            boto3.client("lambda"),
-            self.stage,
-            function_name(self.stage, "api_handler"),
-            self.settings.warm_every_minutes,
-            alias=self.settings.provisioned_concurrency > 0,
-        )
-
-    def api_url(self, rest_api_id: str) -> str:
-        """Where clients find the API, without a slash at the end."""
-        domain = self.settings.domain
-        return domain.url if domain else self.direct_url(rest_api_id)
-
-    def direct_url(self, rest_api_id: str) -> str:
-        """Where the API answers even while its domain does not lead to it yet."""
-        api_stage, region = self.settings.api_stage, self.foundation.region
-        endpoint = os.environ.get("AWS_ENDPOINT_URL")
-        if endpoint:
-            return f"{endpoint}/restapis/{rest_api_id}/{api_stage}/_user_request_"
-        suffix = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-        return f"https://{rest_api_id}.execute-api.{region}.{suffix}/{api_stage}"
+    if made != record:
+        write_deployment(foundation.TableName, made)
+    _complete(target, made, tell)
+    return made
 
 
 def is_live(target: Target, record: Deployment, digest: str) -> bool:
@@ -154,6 +88,7 @@ def is_live(target: Target, record: Deployment, digest: str) -> bool:
 def _deploy_code(target: Target, tell: Tell, record: Deployment | None, digest: str) -> Deployment:
     client = gateway_client()
     restore_memory(client, target.stage, target.memory, record.chalice if record else None)
+    keep_noted(boto3.client("lambda"), target.stage, target.build)
     command = ["deploy", "--stage", target.stage, "--connection-timeout", "120"]
     run_chalice(command, target.build, target.log, tell)
     remembered = target.memory.read_text(encoding="utf-8")
@@ -174,11 +109,12 @@ def _deploy_code(target: Target, tell: Tell, record: Deployment | None, digest: 
     )
 
 
-def _complete(target: Target, made: Deployment, tell: Tell) -> Deployment:
-    """Do what Chalice does not do, wherever it is not done; return what is deployed then."""
+def _complete(target: Target, made: Deployment, tell: Tell) -> None:
+    """Do what Chalice does not do, wherever it is not done."""
     functions = functions_of(made.chalice)
     settings, foundation = target.settings, target.foundation
     keep_logs(boto3.client("logs"), functions.values(), settings.log_days, foundation.KeyArn, tell)
+    trace(boto3.client("lambda"), functions.values(), tell, on=settings.xray)
     mount(boto3.client("lambda"), functions, foundation, tell)
     connect(boto3.client("lambda"), functions, wires(foundation, settings), tell)
     client = gateway_client()
@@ -187,15 +123,14 @@ def _complete(target: Target, made: Deployment, tell: Tell) -> Deployment:
     paced = gateway_client(paced=target.stage != "local")
     gateway = Gateway(paced, target.stage, made.rest_api_id, made.api_stage)
     cover_plans(gateway, gateway.usage_plans(), made, tell)
-    return made
 
 
 def keep_warm(target: Target, made: Deployment, tell: Tell, *, anew: bool) -> Deployment:
     """Keep processes ready and warm as the stage wants it; record and return what is deployed then.
 
     After packages and models are on the mount: a process that begins without them stays cold.
-    `anew`: whether processes that are ready already end too, as those keep the packages that they
-    began with. Raises CliError and botocore's errors.
+    `anew`: whether processes that are ready already end too, though the function did not change.
+    Raises CliError and botocore's errors.
     """
     entrance = target.entrance(made)
     if anew:
@@ -207,3 +142,15 @@ def keep_warm(target: Target, made: Deployment, tell: Tell, *, anew: bool) -> De
     return write_deployment(
         target.foundation.TableName, replace(made, gateway_deployment=redeployed)
     )
+
+
+def restart(stage: str, home: Path, tree: str | None, tell: Tell) -> None:
+    """Have the processes of a deployed stage end that began with another tree than this one.
+
+    Nothing is done where none is deployed. Raises CliError and botocore's errors.
+    """
+    foundation = read_foundation(stage)
+    made = read_deployment(foundation.TableName)
+    if made is not None:
+        target = Target(stage, stage_settings(stage), foundation, home)
+        begin_anew(made, target.entrance(made), tree, tell)

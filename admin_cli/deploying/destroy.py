@@ -11,9 +11,9 @@ from admin_cli import emulator
 from admin_cli.console import CliError, Console, console_of
 from admin_cli.deploying.data_removal import remove_data
 from admin_cli.deploying.deploy import alone
-from admin_cli.deploying.deployment import Target
 from admin_cli.deploying.noting import note
 from admin_cli.deploying.stage_settings import stage_settings
+from admin_cli.deploying.target import Target
 from admin_cli.deploying.teardown import remove_functions
 from admin_cli.foundation import (
     STILLBORN,

@@ -6,17 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
+from admin_cli.deploying.absent import tolerantly
 from admin_cli.deploying.api_routes import ALIAS
 from chalicelib.services.warming import WARM_UP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from mypy_boto3_lambda import LambdaClient
 
-_GONE = {"ResourceNotFoundException"}
 _SID = "warm-up"
 _TARGET = "api"
 
@@ -73,7 +71,7 @@ class Schedule:
         if targets := list(self._targets()):
             self.events.remove_targets(Rule=name, Ids=targets)
         for place in ({}, {"Qualifier": ALIAS}):
-            _tolerantly(self.functions.remove_permission, self.function, place)
+            self._forbid(place)
         self.events.delete_rule(Name=name)
         return True
 
@@ -82,7 +80,7 @@ class Schedule:
         # Before the rule, whose first call would be refused.
         rule = self._rule_arn(arn)
         place = {"Qualifier": ALIAS} if self.alias else {}
-        _tolerantly(self.functions.remove_permission, self.function, place)
+        self._forbid(place)
         self.functions.add_permission(
             FunctionName=self.function,
             StatementId=_SID,
@@ -109,22 +107,14 @@ class Schedule:
         _, partition, _, region, account, *_ = function_arn.split(":")
         return f"arn:{partition}:events:{region}:{account}:rule/{rule_name(self.stage)}"
 
-    def _found(self) -> Mapping[str, Any] | None:
-        try:
-            return dict(self.events.describe_rule(Name=rule_name(self.stage)))
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _GONE:
-                raise
-            return None
+    def _forbid(self, place: dict[str, str]) -> None:
+        """Take the permission to call the function back; none is no error."""
+        what: dict[str, Any] = {"FunctionName": self.function, "StatementId": _SID, **place}
+        tolerantly(lambda: self.functions.remove_permission(**what))
+
+    def _found(self) -> dict[str, Any] | None:
+        return tolerantly(lambda: dict(self.events.describe_rule(Name=rule_name(self.stage))))
 
     def _targets(self) -> dict[str, tuple[str, str]]:
         found = self.events.list_targets_by_rule(Rule=rule_name(self.stage))["Targets"]
         return {one["Id"]: (one["Arn"], one.get("Input", "")) for one in found}
-
-
-def _tolerantly(remove: Callable[..., object], function: str, place: Mapping[str, str]) -> None:
-    try:
-        remove(FunctionName=function, StatementId=_SID, **place)
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in _GONE:
-            raise

@@ -68,26 +68,26 @@ def runtime_changes(stage: str, foundation: Foundation, mount: Mount) -> Iterato
 
 def bring_runtime(
     stage: str, foundation: Foundation, mount: Mount, tell: Callable[[str], None], bar: Bar
-) -> bool:
-    """Bring the tree of requirements-efs.txt onto the mount and let it serve; False if it did.
+) -> None:
+    """Bring the tree of requirements-efs.txt onto the mount and let it serve.
 
     Goes on where an earlier run ended; sends nothing that is there. Raises CliError and
     botocore's errors.
     """
     if not needs_runtime(foundation):
         tell("packages: the stage has no file system, functions find them beside Python")
-        return False
+        return
     target = target_of(stage)
     found, facts = _standing(foundation, mount, target)
     if found is Standing.CURRENT:
         tell("packages: on the mount already")
-        return False
+        return
     if found is Standing.BY_HAND:
         tell(
             f"packages: tree {facts['active'][:12]} was activated by hand and stays; "
             "`radgate runtime sync` brings another"
         )
-        return False
+        return
     tree, folder = cached_tree(target, tell, bar)
     before = facts["active"] or ""
     record = RuntimeRecord(inputs_of(target), tree, before, done=False)
@@ -104,7 +104,6 @@ def bring_runtime(
         foundation.TableName, RuntimeRecord(record.inputs, tree, before=before, done=True)
     )
     tell(f"packages: tree {tree[:12]} serves")
-    return True
 
 
 def _standing(

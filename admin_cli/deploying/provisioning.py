@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from admin_cli.deploying.absent import tolerantly
 from admin_cli.deploying.api_routes import ALIAS, Routes
 from admin_cli.deploying.ready_processes import ReadyProcesses
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_lambda import LambdaClient
 
-_GONE = {"ResourceNotFoundException"}
 # What a version keeps of a function; where they agree, a new one would be the same.
 _OF_VERSION = (
     "Architectures",
@@ -75,19 +75,26 @@ class Entrance:
     def end_processes(self) -> None:
         """End those that are kept ready: they keep the packages and model that they began with.
 
-        `apply` or `renew` then has others begin; requests are answered meanwhile, by processes
-        that nobody kept ready. Raises botocore's errors.
+        `apply`, `refill` or `renew` then has others begin; requests are answered meanwhile, by
+        processes that nobody kept ready. Raises botocore's errors.
         """
         self._processes().drop()
 
+    def refill(self, tell: Callable[[str], None]) -> None:
+        """Have processes kept ready for the alias, if there is one; leave alias and API alone.
+
+        For a stage whose alias and versions are its stack's. Raises as `apply` does.
+        """
+        if self.wanted and self._version() is not None:
+            self._processes().provide(tell)
+
     def renew(self, tell: Callable[[str], None]) -> None:
-        """Have other processes kept ready for the alias, if there is one; leave the API alone.
+        """Let the alias, if there is one, name the function as it is by now; leave the API alone.
 
         Raises as `apply` does.
         """
         if self.wanted and self._version() is not None:
-            self.end_processes()
-            self._processes().provide(tell)
+            self._prune(self._put_forward(tell))
 
     def differences(self) -> Iterator[str]:
         """Tell what `apply` would do, in words."""
@@ -106,6 +113,16 @@ class Entrance:
             yield f"API leads to function {self.function} itself"
 
     def _keep_ready(self, tell: Callable[[str], None]) -> str | None:
+        named = self._put_forward(tell)
+        moved = self._routes().lead(tell, to_alias=True, surely=True)
+        self._prune(named)
+        return moved
+
+    def _put_forward(self, tell: Callable[[str], None]) -> set[str]:
+        """Have the alias name the function as it is, with processes ready; return its versions.
+
+        Those are the one from now on, and the one before.
+        """
         before = self._version()
         current = before
         if before is None or not self._is_current(before):
@@ -123,9 +140,7 @@ class Entrance:
                 self.functions.update_alias(**alias, FunctionVersion=current)
         self._let_api_call()
         self._processes().provide(tell)
-        moved = self._routes().lead(tell, to_alias=True, surely=True)
-        self._prune({one for one in (before, current) if one is not None})
-        return moved
+        return {one for one in (before, current) if one is not None}
 
     def _routes(self) -> Routes:
         return Routes(self.gateway, self.rest_api_id, self.api_stage, self.function)
@@ -135,13 +150,9 @@ class Entrance:
 
     def _version(self) -> str | None:
         """Return the version that the alias names, None without alias."""
-        try:
-            found = self.functions.get_alias(FunctionName=self.function, Name=ALIAS)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _GONE:
-                raise
-            return None
-        return found["FunctionVersion"]
+        ask = self.functions.get_alias
+        found = tolerantly(lambda: ask(FunctionName=self.function, Name=ALIAS))
+        return None if found is None else found["FunctionVersion"]
 
     def _is_current(self, version: str) -> bool:
         name = self.function

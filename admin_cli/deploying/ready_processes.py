@@ -6,9 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from admin_cli.console import CliError
+from admin_cli.deploying.absent import tolerantly
 from admin_cli.deploying.api_routes import ALIAS
 
 if TYPE_CHECKING:
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
 READY_SECONDS = 900  # each loads torch and a model from EFS, and Lambda begins a few at a time
 _POLL_SECONDS = 5
-_GONE = {"ResourceNotFoundException", "ProvisionedConcurrencyConfigNotFoundException"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +67,12 @@ class ReadyProcesses:
 
     def drop(self) -> None:
         """Keep none ready any more; none is no error. Raises botocore's errors."""
-        self._tolerantly(self.functions.delete_provisioned_concurrency_config)
+        drop = self.functions.delete_provisioned_concurrency_config
+        tolerantly(lambda: drop(FunctionName=self.function, Qualifier=ALIAS))
 
     def _found(self) -> Any:  # noqa: ANN401 - boto's answer, empty where none are asked for
-        return self._tolerantly(self.functions.get_provisioned_concurrency_config) or {}
-
-    def _tolerantly(self, call: Callable[..., Any]) -> Any:  # noqa: ANN401 - boto's answers
-        try:
-            return call(FunctionName=self.function, Qualifier=ALIAS)
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in _GONE:
-                raise
-            return None
+        ask = self.functions.get_provisioned_concurrency_config
+        return tolerantly(lambda: ask(FunctionName=self.function, Qualifier=ALIAS)) or {}
 
 
 def _asked_for(found: Any) -> int:  # noqa: ANN401 - boto's answer

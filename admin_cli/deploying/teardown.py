@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_iam import IAMClient
 
-    from admin_cli.deploying.deployment import Target
+    from admin_cli.deploying.target import Target
 
 _GONE = {"NoSuchEntity", "NotFoundException", "ResourceNotFoundException"}
 

@@ -114,7 +114,7 @@ def list_(context: typer.Context) -> None:
 
 @app.command()
 def activate(context: typer.Context, tree: Annotated[str, typer.Argument(metavar="TREE")]) -> None:
-    """Let a tree on the mount serve. New processes take it; running ones keep theirs.
+    """Let a tree on the mount serve. Processes that began with another one end.
 
     Example: radgate --stage prod runtime activate 3f9a1c07d2be
     """
@@ -147,10 +147,14 @@ def _switch(
     tree: str | None,
     apply: Callable[[], dict[str, Any]],
 ) -> None:
+    from admin_cli.deploying.deployment import restart  # noqa: PLC0415 - keeps --help fast
     from admin_cli.runtime.switch import switch  # noqa: PLC0415 - keeps --help fast
     from admin_cli.stage import open_stage  # noqa: PLC0415 - keeps --help fast
 
-    _show_mount(console, switch(mount, open_stage(console.stage).trail, action, tree, apply))
+    answer = switch(mount, open_stage(console.stage).trail, action, tree, apply)
+    # Also where nothing was switched: a run that was killed has left them as they were.
+    restart(console.stage, local_home(), answer["active"], console.info)
+    _show_mount(console, answer)
 
 
 def _target(console: Console, platform: str | None, python: str | None) -> Target:

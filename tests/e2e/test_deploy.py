@@ -12,12 +12,12 @@ from admin_cli import emulator
 from admin_cli.deploying import deployment
 from admin_cli.deploying.data_removal import remove_data
 from admin_cli.deploying.deploy_plan import deploy_changes
-from admin_cli.deploying.deployment import Target
 from admin_cli.deploying.deployment_record import read_deployment
 from admin_cli.deploying.smoke import CLIENT_ID, smoke_test
 from admin_cli.deploying.stage_config import ON_EFS, function_name
 from admin_cli.deploying.stage_settings import stage_settings
 from admin_cli.deploying.staging import MOUNT
+from admin_cli.deploying.target import Target
 from admin_cli.deploying.teardown import remove_functions
 from admin_cli.foundation import apply_foundation, find_stack, read_foundation
 from admin_cli.local.stack import install_packs

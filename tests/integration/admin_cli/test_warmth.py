@@ -114,7 +114,8 @@ def test_an_adopted_stage_has_its_processes_begin_anew_and_nothing_else(stage: S
     stage.entrance.apply(lambda _: None)
     live = stage.gateway.get_stage(restApiId=stage.entrance.rest_api_id, stageName="v1")
     calls, told = asked(stage), list[str]()
-    stage.entrance.renew(told.append)
+    stage.entrance.end_processes()
+    stage.entrance.refill(told.append)
     assert calls == ["Delete", "Put"]
     assert list(stage.entrance.differences()) == []
     now = stage.gateway.get_stage(restApiId=stage.entrance.rest_api_id, stageName="v1")
@@ -123,7 +124,8 @@ def test_an_adopted_stage_has_its_processes_begin_anew_and_nothing_else(stage: S
 
 def test_where_none_are_kept_ready_none_begin(stage: Stage) -> None:
     calls = asked(stage)
-    stage.entrance.renew(lambda _: None)
-    replace(stage.entrance, wanted=0).renew(lambda _: None)
+    for entrance in (stage.entrance, replace(stage.entrance, wanted=0)):
+        entrance.renew(lambda _: None)
+        entrance.refill(lambda _: None)
     replace(stage.entrance, wanted=0).end_processes()
     assert calls == ["Delete"]
