@@ -11,13 +11,16 @@ import typer
 from admin_cli.console import CliError, Console, console_of
 from admin_cli.models.folder import shipped
 from admin_cli.models.place import before, named, place_of, proven
-from admin_cli.models.switch import switch, trail_of
+from admin_cli.models.switch import note_install, switch, trail_of
 from admin_cli.models.views import cell, fetched, listed, name_of, plain
+from chalicelib.inference.packs import verify_pack
+from chalicelib.inference.shelf import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from admin_cli.models.place import Place
+    from chalicelib.tenants.audit import Trail
 
 app = typer.Typer(help="Install, check and switch model packs.", no_args_is_help=True)
 
@@ -72,6 +75,9 @@ def install(
     elif not path.exists():
         path = shipped(source)
     try:
+        # Refused before it is noted, so that the trail tells of no pack that nobody could bring in.
+        sound = verify_pack(path.absolute())
+        note_install(place, sound.path.name, facts_of(sound), _trail(console))
         pack, new = place.install(path)
     finally:
         if known:  # it was made for this alone
@@ -163,11 +169,15 @@ def _switch(
     console: Console, place: Place, folder: str, action: str, apply: Callable[[str], None]
 ) -> None:
     pack = proven(place, folder)
-    trail = trail_of(console.stage)
-    if trail is None:
-        console.info("The local AWS is not running: this is not noted in its audit trail.")
-    switch(place.facts, pack, action, lambda: apply(folder), trail)
+    switch(place.facts, pack, action, lambda: apply(folder), _trail(console))
     if console.json:
         console.print_json({**plain(pack), "active": True})
     else:
         console.print(f"{name_of(pack)} is active")
+
+
+def _trail(console: Console) -> Trail | None:
+    trail = trail_of(console.stage)
+    if trail is None:
+        console.info("The local AWS is not running: this is not noted in its audit trail.")
+    return trail

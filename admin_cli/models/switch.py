@@ -1,4 +1,4 @@
-"""Which pack answers, switched together with its line in the audit trail."""
+"""Packs brought in and switched, each together with its line in the audit trail."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from chalicelib.tenants.audit import Change
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from admin_cli.models.place import Place
     from chalicelib.tenants.audit import Trail
 
 
@@ -45,9 +46,28 @@ def switch(
     apply()
 
 
+def note_install(place: Place, pack: str, wanted: dict[str, Any], trail: Trail | None) -> None:
+    """Note that `wanted` is to be brought in as folder `pack`, before it is.
+
+    For the same reason as a switch. Not noted is what changes nothing: a sound pack of that name
+    stays as it is, whether it is the same one or another, which is refused.
+    """
+    if trail is None:
+        return
+    there = next((one for one in place.facts()["packs"] if one["folder"] == pack), None)
+    fault = "" if there is None else place.fault(pack)
+    if there is not None and not fault:
+        return
+    before = there and {name: str(there[name]) for name in _TOLD if name in there}
+    told = _told(wanted)
+    subject = f"{wanted['name']}@{wanted['version']}"
+    seen = before if before is None else {**before, "fault": fault}
+    trail.commit(lambda: Change("model.install", subject, None, before=seen, after=told))
+
+
 def change(before: dict[str, Any] | None, wanted: dict[str, Any], action: str) -> Change | None:
     """Return what the trail is told of a switch between two packs; None where they are the same."""
-    told = [one and {name: str(one[name]) for name in _TOLD} for one in (before, wanted)]
+    told = [one and _told(one) for one in (before, wanted)]
     if told[0] == told[1]:
         return None
     subject = f"{wanted['name']}@{wanted['version']}"
@@ -57,3 +77,7 @@ def change(before: dict[str, Any] | None, wanted: dict[str, Any], action: str) -
 def _answering(facts: dict[str, Any]) -> dict[str, Any] | None:
     found = (one for one in facts["packs"] if one["folder"] == facts["active"])
     return next(found, None)
+
+
+def _told(pack: dict[str, Any]) -> dict[str, Any]:
+    return {name: str(pack[name]) for name in _TOLD}

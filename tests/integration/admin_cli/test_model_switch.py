@@ -1,4 +1,4 @@
-"""Which pack answers is noted in the audit trail, and before anything is switched."""
+"""What is brought in and what answers is noted in the audit trail, before it is done."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from admin_cli.models.folder import Folder
-from admin_cli.models.switch import switch, trail_of
+from admin_cli.models.switch import note_install, switch, trail_of
 from chalicelib.errors import StorageUnavailable
 from chalicelib.inference import packs
+from chalicelib.inference.manifest import WEIGHTS
 from chalicelib.inference.shelf import facts_of
 from tests.unit.inference.packmaking import install
 
@@ -98,6 +99,59 @@ def test_a_crash_in_between_is_healed_by_another_run(world: World, models: Path)
     activate(models, "2", world.trail)
     assert packs.active_pack(models).ref.version == "2"
     assert [entry.subject for entry in world.audited()] == ["alpha@2", "alpha@2"]
+
+
+def bring(models: Path, source: Path, trail: Trail) -> None:
+    folder, wanted = Folder(models), packs.verify_pack(source)
+    note_install(folder, wanted.path.name, facts_of(wanted), trail)
+    folder.install(source)
+
+
+def test_a_pack_is_noted_before_it_is_brought_in_and_once(
+    world: World, tmp_path: Path, models: Path
+) -> None:
+    third = install(tmp_path, "alpha", "3", 3)
+    for _ in range(2):
+        bring(models, third, world.trail)
+    [entry] = world.audited()
+    assert (entry.action, entry.subject, entry.before) == ("model.install", "alpha@3", None)
+    assert entry.after is not None
+    assert entry.after["sha256"] == packs.load_manifest(third).ref.sha256
+    assert packs.verify_pack(models / "alpha-3").ref.version == "3"
+
+
+def test_the_repair_of_a_damaged_pack_is_noted_with_what_was_amiss(
+    world: World, tmp_path: Path, models: Path
+) -> None:
+    sound = install(tmp_path, "alpha", "2", 2)
+    (models / "alpha-2" / WEIGHTS).write_bytes(b"")
+    bring(models, sound, world.trail)
+    [entry] = world.audited()
+    assert entry.before is not None
+    assert (entry.before["version"], "manifest" in entry.before["fault"]) == ("2", True)
+    assert packs.verify_pack(models / "alpha-2").ref.version == "2"
+
+
+def test_without_its_entry_nothing_is_brought_in(
+    world: World, tmp_path: Path, models: Path
+) -> None:
+    third = install(tmp_path, "alpha", "3", 3)
+    trail = world.trail
+    world.table.delete()
+    with pytest.raises(StorageUnavailable):
+        bring(models, third, trail)
+    assert not (models / "alpha-3").exists()
+
+
+def test_an_install_that_crashed_after_its_entry_is_finished_by_another_run(
+    world: World, tmp_path: Path, models: Path
+) -> None:
+    third = install(tmp_path, "alpha", "3", 3)
+    note_install(Folder(models), "alpha-3", facts_of(packs.verify_pack(third)), world.trail)
+    assert not (models / "alpha-3").exists()
+    bring(models, third, world.trail)
+    assert packs.verify_pack(models / "alpha-3").ref.version == "3"
+    assert [entry.subject for entry in world.audited()] == ["alpha@3", "alpha@3"]
 
 
 def test_a_local_stage_that_does_not_run_has_no_trail(

@@ -193,8 +193,9 @@ def test_the_life_of_two_packs(radgate: Radgate, tmp_path: Path) -> None:
     back = radgate.models("rollback")
     assert (back["version"], radgate.active) == ("1", "alpha-1")
     told = [(one["action"], one["subject"]) for one in radgate.audited()]
-    assert told == [("model.activate", "alpha@2"), ("model.rollback", "alpha@1")]
-    assert radgate.audited()[0]["after"]["sha256"] == packs.load_manifest(second).ref.sha256
+    brought = [("model.install", "alpha@1"), ("model.install", "alpha@2")]
+    assert told == [*brought, ("model.activate", "alpha@2"), ("model.rollback", "alpha@1")]
+    assert radgate.audited()[1]["after"]["sha256"] == packs.load_manifest(second).ref.sha256
 
 
 def test_what_went_bad_is_told_and_neither_switched_nor_noted(
@@ -229,7 +230,8 @@ def test_a_pack_with_another_golden_answer_stays_outside(radgate: Radgate, tmp_p
     shutil.copytree(pack, radgate.function.mount / "alpha-1")
     assert "golden input" in radgate.refused("activate", "alpha@1")
     assert "activate_model" not in radgate.function.asked
-    assert radgate.audited() == []
+    # The function alone can try it out there, so that it was ordered is noted; not more.
+    assert [one["action"] for one in radgate.audited()] == ["model.install"]
 
 
 def test_the_entry_comes_before_the_switch_and_another_run_completes_it(radgate: Radgate) -> None:
