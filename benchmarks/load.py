@@ -1,9 +1,14 @@
 """Five clients queue 500 studies at once, one of them 400: is anything lost, and who waits?
 
 `python -m benchmarks.load` brings the service up in a home of its own, posts small radiographs to
-`POST /studies`, the flood first, and waits until every study has ended. It prints one JSON
-document: what was lost or done twice, the throughput, and each client's wait from post to result.
-`in_line` is what a client's first study would have waited behind all that was queued before it.
+`POST /studies`, the flood first, and waits until every study has ended. With `--held` the workers
+begin only when all are posted, so that the line is as long as it can be. It prints one JSON
+document: what was lost, done or charged twice, or left behind, and who waited how long.
+
+Seconds tell of the machine; places do not. Studies have a place by when they were posted and one by
+when they ended, both from 1. `in_turns` is the place at which a client's last study would end if
+all clients' studies were taken in turns, and `in_line_s` the wait of its first one if all were
+worked on as they came.
 """
 
 from __future__ import annotations
@@ -12,12 +17,10 @@ import argparse
 import io
 import json
 import os
-import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +30,9 @@ from PIL import Image
 
 from admin_cli.foundation import read_foundation
 from admin_cli.local.commands import sample
-from admin_cli.local.stack import PROJECT, bring_down, bring_up
+from admin_cli.local.stack import PROJECT, bring_down, bring_up, wipe
 from admin_cli.tenants.registry import open_registry
+from benchmarks.load_report import Load, Run, document
 from chalicelib.inference.imaging import ImageDecoder
 from chalicelib.tenants import records
 
@@ -47,21 +51,7 @@ throttle = { rate_per_second = 5000, burst = 5000 }
 POSTERS = 4
 PATIENCE = 1800.0  # seconds
 SIDE = 480
-
-
-@dataclass
-class Load:
-    """One client's studies: ids by the order of posting, and how each of them ended."""
-
-    client_id: str
-    key: str = field(repr=False)
-    posted: list[str] = field(default_factory=list)
-    behind: int = 0
-    ended: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def waits(self) -> list[float]:
-        """Return the seconds from post to result, shortest first."""
-        return sorted(_seconds(study) for study in self.ended.values())
+WORKER = "radgate-local-worker"
 
 
 def images() -> Iterator[bytes]:
@@ -84,6 +74,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", type=float, default=1.0, help="of the 500 studies")
+    parser.add_argument("--held", action="store_true", help="no worker begins before all is posted")
     options = parser.parse_args()
     os.environ["RADGATE_HOME"] = str(HOME)
     HOME.mkdir(parents=True, exist_ok=True)
@@ -94,10 +85,13 @@ def main() -> None:
     def tell(text: str) -> None:
         print(text, file=sys.stderr)
 
+    wipe(HOME, keep=("build",))  # what an earlier run left would be swept in the middle of this one
     try:
         state = bring_up(HOME, None, tell)
         loads = [_admit(f"{name}-{int(time.time())}") for name in CLIENTS]
         source = images()
+        if options.held:
+            _let_work(enabled=False)
         began, total = time.perf_counter(), 0
         for load, number in zip(loads, CLIENTS.values(), strict=True):
             load.behind = total
@@ -106,8 +100,12 @@ def main() -> None:
             total += wanted
         posted = time.perf_counter() - began
         tell(f"{total} studies posted in {posted:.0f} s")
+        begun = datetime.fromtimestamp(time.time() - posted, UTC)
+        if options.held:
+            begun = datetime.now(UTC)
+            _let_work(enabled=True)
         _wait(loads, tell)
-        json.dump(_document(loads, posted), sys.stdout, indent=2)
+        json.dump(document(Run(loads, begun, posted)), sys.stdout, indent=2)
         print()
     finally:
         bring_down(HOME)
@@ -115,8 +113,16 @@ def main() -> None:
 
 def _admit(client_id: str) -> Load:
     registry = open_registry("local")
-    registry.create_client(client_id, client_id, f"{client_id}@example.org", "load")
-    return Load(client_id, registry.issue_key(client_id).secret)
+    made = registry.create_client(client_id, client_id, f"{client_id}@example.org", "load")
+    return Load(client_id, made.plan.studies, registry.issue_key(client_id).secret)
+
+
+def _let_work(*, enabled: bool) -> None:
+    """Have the two queues of jobs wake the worker, or not."""
+    functions = boto3.client("lambda")
+    mappings = functions.list_event_source_mappings(FunctionName=WORKER)["EventSourceMappings"]
+    for mapping in mappings:
+        functions.update_event_source_mapping(UUID=str(mapping.get("UUID")), Enabled=enabled)
 
 
 def _post(api_url: str, load: Load, bodies: list[bytes]) -> None:
@@ -147,52 +153,6 @@ def _wait(loads: list[Load], tell: Any) -> None:  # noqa: ANN401 - prints a line
             return
         tell(f"{left} to go")
         time.sleep(5)
-
-
-def _document(loads: list[Load], posted: float) -> dict[str, Any]:
-    foundation = read_foundation("local")
-    table = boto3.resource("dynamodb").Table(foundation.TableName)
-    everything = [study for load in loads for study in load.ended.values()]
-    moments = [_moments(study) for study in everything]
-    first, last = min(made for made, _ in moments), max(done for _, done in moments)
-    rate = len(everything) / (last - first).total_seconds()
-    doubled = 0
-    for load in loads:
-        month = first.replace(day=1)
-        used = table.get_item(Key=records.usage_key(load.client_id, month))["Item"]["used"]
-        good = sum(study["status"] == "succeeded" for study in load.ended.values())
-        doubled += int(str(used)) - good
-    return {
-        "studies": sum(len(load.posted) for load in loads),
-        "lost": sum(len(load.posted) - len(load.ended) for load in loads),
-        "failed": sum(study["status"] == "failed" for study in everything),
-        "doubled": doubled,
-        "posting_s": round(posted, 1),
-        "studies_per_s": round(rate, 2),
-        "clients": [
-            {
-                "client": load.client_id.partition("-")[0],
-                "studies": len(load.posted),
-                "p50_s": round(statistics.median(load.waits()), 1),
-                "p95_s": round(load.waits()[int(0.95 * (len(load.waits()) - 1))], 1),
-                "max_s": round(load.waits()[-1], 1),
-                "in_line_s": round(load.behind / rate, 1),
-            }
-            for load in loads
-        ],
-    }
-
-
-def _moments(study: dict[str, Any]) -> tuple[datetime, datetime]:
-    return (
-        datetime.fromisoformat(study["created_at"]),
-        datetime.fromisoformat(study["completed_at"]),
-    )
-
-
-def _seconds(study: dict[str, Any]) -> float:
-    made, done = _moments(study)
-    return (done - made).total_seconds()
 
 
 if __name__ == "__main__":
