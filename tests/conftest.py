@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import botocore.loaders
 import pytest
 from botocore.loaders import JSONFileLoader, Loader
 from hypothesis import settings
@@ -31,7 +32,22 @@ class ReadOnce(JSONFileLoader):
         return self._read[file_path]
 
 
+class FoundOnce(Loader):
+    """Shares what was found in the same folders: which services there are takes 2,000 look-ups."""
+
+    _found: ClassVar[dict[tuple[str, ...], dict[Any, Any]]] = {}
+
+    @property
+    def _cache(self) -> dict[Any, Any]:
+        return self._found.setdefault(tuple(self.search_paths), {})
+
+    @_cache.setter
+    def _cache(self, empty: dict[Any, Any]) -> None:
+        """Each session begins with an empty one; not here."""
+
+
 Loader.FILE_LOADER_CLASS = ReadOnce
+botocore.loaders.Loader = FoundOnce  # type: ignore[misc] # of which botocore makes its own
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist: only where there are workers
