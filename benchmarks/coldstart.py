@@ -1,51 +1,30 @@
 """How long a fresh process takes to its first findings, and what that costs on a cold mount.
 
-`python -m benchmarks.coldstart` prints one JSON document. `first`: fresh processes that take turns,
-packages as installed here, caches warm; from bytes of a PNG to findings, against `import torch`
-alone. `cold`: the tree of packages as it lies on the mount, in a process that has the Lambda zip's
-packages and nothing else; before each run the caches of the file system are dropped, and reads are
-held to the pace of a network file system. That needs root and the old control groups; without them
-`cold` is null.
+`python -m benchmarks.coldstart` prints one JSON document, and each run as it ends to stderr.
+`first`: packages as installed here, caches warm; from bytes of a PNG to findings, against
+`import torch` alone. `disk` and `network`: packages and pack as they lie on EFS, in a process that
+has the Lambda zip's packages and nothing else, by two slow ways (see `mounts`); null where this
+machine does not have one. All ways take turns, so that a busy machine slows all alike. After
+`--seconds` it ends with the medians of what it has.
 """
 
 from __future__ import annotations
 
 import argparse
-import compileall
 import json
-import os
-import shutil
-import statistics
-import subprocess
 import sys
-from contextlib import suppress
-from pathlib import Path
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from admin_cli.deploying.lambda_packages import lambda_packages
-from admin_cli.runtime.build import build
-from admin_cli.runtime.wheels import Wheelhouse, native
-from chalicelib.runtime.sync import Sync
-from chalicelib.runtime.trees import FILES, Trees
-from chalicelib.runtime.trial import Rehearsal
+from benchmarks import mounts
+from benchmarks.fresh import ROOT, TooLate, medians, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-HOME = ROOT / ".local" / "bench"
-CACHES = Path("/proc/sys/vm/drop_caches")
-GROUP = Path("/sys/fs/cgroup/blkio/radgate-bench")
-# About what elastic EFS gives one client: half a millisecond a request, 200 MB a second.
-REQUESTS, BYTES = 2_000, 200_000_000
-MEASURED = """
-import json, resource, time
-own = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps({"wall": time.perf_counter() - began, "cpu": time.process_time(),
-                  "peak_mb": own.ru_maxrss / 1024, "reads": own.ru_inblock}))
-"""
-BEGIN = "import time; began = time.perf_counter()\n"
-TORCH = BEGIN + "import torch\n" + MEASURED
+TORCH = "import torch\n"
 FIRST = """
 import sys
 from pathlib import Path
@@ -56,14 +35,65 @@ radiograph = ImageDecoder(gate=predictor).decode(Path(sys.argv[2]).read_bytes())
 assert predictor.judge(radiograph).accepted
 assert predictor.predict(radiograph).findings
 """
-WITH_TREE = """
+# What the usual handler does: packages on the path, imports at the top, then the model.
+NAIVE = """
+import sys
+sys.path.append(sys.argv[3] + "/files")
+import numpy, PIL.Image, torch
+"""
+OURS = """
 import sys
 from pathlib import Path
 from chalicelib.runtime.loading import use_tree
-how = sys.argv[4]
-use_tree(Path(sys.argv[3]), snapshot=how.startswith("snapshot"), ahead=how.endswith("ahead"))
+use_tree(Path(sys.argv[3]), ahead={ahead})
 """
-WAYS = ("plain files", "files and bytecode", "snapshot", "snapshot, read ahead")
+# One request for each file of a folder, and few others.
+ASKED = "requests alone"
+ASKING = """
+import os, sys
+for entry in os.scandir(sys.argv[3] + "/files/torch/_inductor"):
+    os.stat(entry.path)
+"""
+
+
+def ways(plain: Path, compiled: Path) -> dict[str, tuple[str, Path]]:
+    """Return program and tree of every way to load it."""
+    return {
+        "naive": (NAIVE, plain),
+        "naive, bytecode": (NAIVE, compiled),
+        "snapshot": (OURS.format(ahead=False), plain),
+        "snapshot, read ahead": (OURS.format(ahead=True), plain),
+    }
+
+
+class Meter:
+    """Runs programs in turns until all rounds are done or the time is over."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds that there are still."""
+        return self._end - time.monotonic()
+
+    def turns(
+        self, what: str, rounds: int, programs: dict[str, Callable[..., dict[str, float]]]
+    ) -> dict[str, dict[str, float]]:
+        """Return the medians of every program; each is told how many seconds it has."""
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in programs}
+        try:
+            for number in range(rounds):
+                for name, program in programs.items():
+                    runs[name].append(program(seconds=self.left()))
+                    tell(f"{what} {number + 1}/{rounds}, {name}: {runs[name][-1]['wall']:.2f} s")
+        except TooLate:
+            tell(f"{what}: the time is over")
+        return {name: medians(found) for name, found in runs.items()}
+
+
+def tell(text: str) -> None:
+    """Print progress."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def image(home: Path) -> Path:
@@ -77,127 +107,46 @@ def image(home: Path) -> Path:
     return path
 
 
-def run(
-    program: str, *arguments: object, path: list[Path], options: tuple[str, ...] = ()
-) -> dict[str, float]:
-    """Run a program in a fresh process, by the group's pace when there is one; return its JSON."""
-    command = [sys.executable, *options, "-c", program, *map(str, arguments)]
-    if GROUP.is_dir():
-        command = ["/bin/sh", "-c", f'echo $$ > {GROUP}/cgroup.procs; exec "$@"', "sh", *command]
-    done = subprocess.run(  # noqa: S603 - our own program
-        command,
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(map(str, path))},
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    return dict(json.loads(done.stdout))
+def ratio(figures: dict[str, dict[str, float]], one: str, other: str, name: str) -> float | None:
+    """Return what one way takes of another; None when either was not measured."""
+    if name not in figures[one] or name not in figures[other]:
+        return None
+    return round(figures[one][name] / figures[other][name], 3)
 
 
-def medians(runs: list[dict[str, float]]) -> dict[str, float]:
-    """Return the median of every figure."""
-    return {name: round(statistics.median(r[name] for r in runs), 3) for name in runs[0]}
-
-
-def first(rounds: int, png: Path) -> dict[str, Any]:
+def first(meter: Meter, rounds: int, png: Path) -> dict[str, Any]:
     """Compare the first findings with `import torch`."""
-    torch, ours = [], []
-    for _ in range(rounds):
-        torch.append(run(TORCH, path=[ROOT]))
-        ours.append(run(BEGIN + FIRST + MEASURED, ROOT / "models", png, path=[ROOT]))
-    one, two = medians(torch), medians(ours)
-    return {
-        "import_torch": one,
-        "first_findings": two,
-        "ratio_cpu": round(two["cpu"] / one["cpu"], 3),
-        "ratio_wall": round(two["wall"] / one["wall"], 3),
-    }
-
-
-class Folder:
-    """The source of a tree that was built on this machine."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def manifest(self, tree: str) -> bytes:
-        """Return the manifest."""
-        return (self._folder / tree / "manifest.json").read_bytes()
-
-    def part(self, tree: str, number: int) -> bytes:
-        """Return a part."""
-        return (self._folder / tree / f"part-{number + 1:04d}.gz").read_bytes()
-
-
-def mounted(tell: Callable[[str], None]) -> Path:
-    """Build the tree and unpack it; return its folder. Both are found again by the next run."""
-    target = native()
-    house = Wheelhouse(target, ROOT / ".local" / "cache" / "wheels", [], tell)
-    closure = house.fetch(ROOT / "requirements-efs.txt", ROOT / "constraints.txt")
-    made = build(closure, target, HOME / "runtime")
-    trees = Trees(HOME / "mount")
-    trial = Rehearsal(
-        ["chalicelib.inference.rehearsal:rehearse"],
-        lambda: 600.0,
-        (ROOT, lambda_packages("local")),
+    findings = FIRST, ROOT / "models", png
+    figures = meter.turns(
+        "first",
+        rounds,
+        {
+            "import torch": partial(run, TORCH, path=[ROOT]),
+            "first findings": partial(run, *findings, path=[ROOT]),
+        },
     )
-    sync = Sync(trees, Folder(HOME / "runtime"), trial, lambda: 900.0)
-    answer = sync.handle({"action": "sync", "tree": made.tree})
-    if answer["state"] != "done":
-        raise SystemExit(answer["detail"])
-    return trees.folder(made.tree)
+    both = "first findings", "import torch"
+    return figures | {f"ratio_{name}": ratio(figures, *both, name) for name in ("cpu", "wall")}
 
 
-def drop_caches() -> None:
-    """Forget every file that was read."""
-    os.sync()
-    CACHES.write_text("3\n", encoding="ascii")
-
-
-def hold() -> str:
-    """Hold the reads of processes in the group to the pace; return the device."""
-    number = ROOT.stat().st_dev
-    device = f"{os.major(number)}:{os.minor(number)}"
-    GROUP.mkdir(exist_ok=True)
-    for name, most in (("read_iops", REQUESTS), ("read_bps", BYTES)):
-        (GROUP / f"blkio.throttle.{name}_device").write_text(f"{device} {most}\n", encoding="ascii")
-    return device
-
-
-def cold(rounds: int, png: Path, folder: Path) -> dict[str, Any]:
-    """Time the first findings from a cold mount, in four ways that take turns."""
-    packages = lambda_packages("local")
-    program = BEGIN + WITH_TREE + FIRST + MEASURED
-    runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
-    files = folder / FILES
-
-    def measure(way: str) -> None:
-        drop_caches()
-        runs[way].append(
-            run(
-                program,
-                ROOT / "models",
-                png,
-                folder,
-                way,
-                path=[ROOT, packages],
-                options=("-S", "-B"),
-            )
-        )
-
-    for _ in range(rounds):
-        measure(WAYS[0])
-    # What a snapshot holds is not looked for in its file, so bytecode changes nothing for it.
-    compileall.compile_dir(files, quiet=2, workers=0)
-    try:
-        for _ in range(rounds):
-            for way in WAYS[1:]:
-                measure(way)
-    finally:
-        for cache in list(files.rglob("__pycache__")):
-            shutil.rmtree(cache)
-    return {way: medians(found) for way, found in runs.items()}
+def cold(
+    measure: Callable[..., dict[str, dict[str, float]]], slow: mounts.Cold, png: Path
+) -> dict[str, Any]:
+    """Time the first findings from a cold mount, in ways that take turns."""
+    plain, compiled = mounts.fill(tell)
+    packs = mounts.MOUNT / mounts.PACKS
+    programs = {
+        name: partial(slow, how + FIRST, packs, png, tree)
+        for name, (how, tree) in ways(plain, compiled).items()
+    }
+    figures = measure({**programs, ASKED: partial(slow, ASKING, packs, png, plain)})
+    asked = figures.pop(ASKED)
+    ours = "snapshot, read ahead"
+    return {
+        **figures,
+        **{f"ratio_{name}": ratio(figures, ours, "naive", name) for name in ("cpu", "wall")},
+        "round_trip_ms": 1000 * asked["wall"] / asked["requests"] if "requests" in asked else None,
+    }
 
 
 def main() -> None:
@@ -205,21 +154,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--cold-rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=600, help="after which it ends")
     options = parser.parse_args()
-    png = image(HOME)
-    document: dict[str, Any] = {"first": first(options.rounds, png), "cold": None}
-    if os.access(CACHES, os.W_OK) and GROUP.parent.is_dir():
-        folder = mounted(lambda text: print(text, file=sys.stderr))
-        try:
-            hold()
-            document["cold"] = {
-                "requests_a_second": REQUESTS,
-                "bytes_a_second": BYTES,
-                **cold(options.cold_rounds, png, folder),
-            }
-        finally:
-            with suppress(OSError):
-                GROUP.rmdir()
+    meter, png = Meter(options.seconds), image(mounts.HOME)
+    document: dict[str, Any] = {"first": first(meter, options.rounds, png)}
+    mounts.fill(tell)
+    for what, slow_way in (("disk", mounts.disk), ("network", mounts.network)):
+        with slow_way() as slow:
+            document[what] = None
+            if slow is None:
+                tell(f"{what}: not to be had on this machine")
+                continue
+            measure = partial(meter.turns, what, options.cold_rounds)
+            document[what] = cold(measure, slow, png)
     json.dump(document, sys.stdout, indent=2)
     print()
 

@@ -8,6 +8,7 @@ read ahead while others import.
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import threading
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
 
     from chalicelib.runtime.snapshot import Snapshot
+
+_READERS = 4  # each waits for one round trip at a time
 
 
 def use_active_tree(root: Path) -> str | None:
@@ -52,10 +55,7 @@ def use_tree(folder: Path, *, ahead: bool = True, snapshot: bool = True) -> None
     position = _position()
     if found is not None:
         if ahead and found.stretches:
-            # A thread, because asking for much may block where the file system is slow to answer.
-            threading.Thread(
-                target=_read_ahead, args=(files, found), daemon=True, name="read-ahead"
-            ).start()
+            _read_ahead(files, found)
         sys.meta_path.insert(0, SnapshotFinder(files, found, sys.path[:position]))
     sys.path.insert(position, str(files))
 
@@ -104,17 +104,68 @@ class _SnapshotLoader(SourceFileLoader):
         super().__init__(name, path)
         self._snapshot = snapshot
 
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module.
+
+        While torch is imported it asks `inspect` more than once which module some code is of. That
+        looks for the file of every module, a round trip each, unless it has done so before.
+        """
+        for known, key, value in (
+            ("_filesbymodname", self.name, self.path),
+            ("modulesbyfile", self.path, self.name),
+        ):
+            getattr(inspect, known, {})[key] = value
+        super().exec_module(module)
+
     def get_code(self, fullname: str) -> CodeType:
         """Return the code from the snapshot."""
         return self._snapshot.code(fullname)
 
 
 def _read_ahead(files: Path, snapshot: Snapshot) -> None:
-    for name, stretches in snapshot.stretches.items():
-        with suppress(OSError):  # it is only a hint
-            handle = os.open(files / name, os.O_RDONLY)
-            try:
-                for offset, length in stretches:
-                    os.posix_fadvise(handle, offset, length, os.POSIX_FADV_WILLNEED)
-            finally:
-                os.close(handle)
+    """Have the system read what will be needed, in the order in which it will."""
+    stretches, order = snapshot.stretches, _order(snapshot)
+
+    def when(name: str) -> tuple[int, int]:
+        # The largest last, for the one that loads them has to wait for all of it anyway.
+        return order.get(_top(name), len(order)), sum(length for _, length in stretches[name])
+
+    todo = ((files / name, *one) for name in sorted(stretches, key=when) for one in stretches[name])
+    lock = threading.Lock()
+
+    def read() -> None:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123 - a device
+            while True:
+                with lock:
+                    path, offset, length = next(todo, (None, 0, 0))
+                if path is None:
+                    return
+                with suppress(OSError), path.open("rb", buffering=0) as file:
+                    send(nowhere.fileno(), file.fileno(), offset, length)
+
+    for _ in range(_READERS):
+        threading.Thread(target=read, daemon=True, name="read-ahead").start()
+
+
+def send(nowhere: int, file: int, offset: int, length: int) -> None:
+    """Send a stretch to nowhere: it is read, into no memory of ours, and Python goes on meanwhile.
+
+    Advice (POSIX_FADV_WILLNEED) would not do: a kernel reads no more for one piece of it than it
+    reads ahead anyway, 128 KiB on NFS, and to give many pieces takes Python's lock many times,
+    which the loading of a library holds for seconds.
+    """
+    while length > 0:
+        sent = os.sendfile(nowhere, file, offset, length)
+        if sent == 0:
+            return
+        offset, length = offset + sent, length - sent
+
+
+def _order(snapshot: Snapshot) -> dict[str, int]:
+    """Return the packages in the order in which they are imported."""
+    return {top: n for n, top in enumerate(dict.fromkeys(map(_top, snapshot.modules)))}
+
+
+def _top(name: str) -> str:
+    """Return the package of a module or of a file; that of ``numpy.libs/…`` is numpy."""
+    return name.partition("/")[0].partition(".")[0]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chalicelib.runtime.loading import send
 from chalicelib.runtime.manifest import TreeRefused
 from chalicelib.runtime.snapshot import read_snapshot
 from chalicelib.runtime.sync import Sync
@@ -36,6 +39,15 @@ else:
     told |= {"word": beta.word, "file": alpha.inner.__file__, "path": list(alpha.__path__)}
     told |= {"loader": loader, "code": alpha.inner.fail.__code__.co_filename}
     told |= {"source": alpha.inner.__spec__.loader.get_source("alpha.inner")[:4]}
+    import inspect, os
+    asked = []
+    for name in ("stat", "lstat"):
+        def look(path, *rest, real=getattr(os, name), **named):
+            asked.append(str(path))
+            return real(path, *rest, **named)
+        setattr(os, name, look)
+    told |= {"module": inspect.getmodule(alpha.inner.fail.__code__).__name__}
+    told |= {"asked": [one for one in asked if one.startswith(sys.argv[1])]}
 print(json.dumps(told))
 """
 
@@ -83,6 +95,9 @@ def test_modules_come_from_the_snapshot_and_know_where_they_are(mount: Trees) ->
         "loader": "_SnapshotLoader",
         "code": str(files / "alpha" / "inner.py"),
         "source": "word",
+        "module": "alpha.inner",
+        # Torch asks for the module of some code. That must not look for every module's file.
+        "asked": [str(files / "alpha" / "inner.py")],
     }
 
 
@@ -90,6 +105,21 @@ def test_a_snapshot_saves_the_reading_of_the_files(mount: Trees) -> None:
     for path in files_of(mount).rglob("*.py"):
         path.write_text("raise AssertionError('read from its file')\n")
     assert run(mount.root)["word"] == "alpha beta"
+
+
+def test_what_is_read_ahead_is_a_stretch_and_no_more(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4096
+    (tmp_path / "library.so").write_bytes(content)
+    inlet, outlet = os.pipe()
+    sent: list[bytes] = []
+    with os.fdopen(inlet, "rb") as pipe, (tmp_path / "library.so").open("rb") as library:
+        reader = threading.Thread(target=lambda: sent.append(pipe.read()))
+        reader.start()
+        send(outlet, library.fileno(), 4096, 500_000)
+        send(outlet, library.fileno(), len(content) - 10, 4096)  # shorter than it was
+        os.close(outlet)
+        reader.join()
+    assert sent == [content[4096:504_096] + content[-10:]]
 
 
 @pytest.mark.parametrize("damage", ["missing", "other python", "cut short", "empty"])
