@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import boto3
@@ -15,7 +16,7 @@ from admin_cli.console import CliError
 from admin_cli.deploying.stage_settings import stage_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.literals import CapabilityType
@@ -83,11 +84,16 @@ def stack_name(stage: str) -> str:
     return f"radgate-{stage}"
 
 
-def apply_foundation(stage: str, tell: Callable[[str], None] = lambda _text: None) -> Foundation:
+def apply_foundation(
+    stage: str,
+    tell: Callable[[str], None] = lambda _text: None,
+    instead: Mapping[str, str] = MappingProxyType({}),
+) -> Foundation:
     """Create the stack of `stage`, update it, or find nothing to do; wait; return its outputs.
 
     Safe to run again after a kill at any point: a stack under way is waited for, a stillborn one
-    is deleted first. `tell` receives progress. Raises CliError with CloudFormation's reason.
+    is deleted first. `tell` receives progress; `instead`: values of parameters in the place of
+    those of stages.toml. Raises CliError with CloudFormation's reason.
     """
     client: CloudFormationClient = boto3.client("cloudformation", config=RETRY)
     name = stack_name(stage)
@@ -101,8 +107,8 @@ def apply_foundation(stage: str, tell: Callable[[str], None] = lambda _text: Non
         good = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
         if stack is None:
             tell(f"stack {name}: creating")
-            _submit(client, name, stage, create=True)
-        elif _submit(client, name, stage, create=False):
+            _submit(client, name, stage, instead, create=True)
+        elif _submit(client, name, stage, instead, create=False):
             tell(f"stack {name}: updating")
         else:
             tell(f"stack {name}: no changes")
@@ -150,19 +156,28 @@ def delete_stack(stage: str, tell: Callable[[str], None]) -> None:
         raise CliError(f"stack {name}: {error}") from error
 
 
-def stack_inputs(stage: str) -> tuple[list[ParameterTypeDef], list[TagTypeDef]]:
+def stack_inputs(
+    stage: str, instead: Mapping[str, str] = MappingProxyType({})
+) -> tuple[list[ParameterTypeDef], list[TagTypeDef]]:
     """Parameters and tags of the stack of a stage. Raises CliError when its settings are amiss."""
-    values = stage_settings(stage).parameters(stage)
+    values = {**stage_settings(stage).parameters(stage), **instead}
     parameters: list[ParameterTypeDef] = [
         {"ParameterKey": name, "ParameterValue": value} for name, value in values.items()
     ]
     return parameters, [{"Key": "app", "Value": "radgate"}, {"Key": "stage", "Value": stage}]
 
 
-def _submit(client: CloudFormationClient, name: str, stage: str, *, create: bool) -> bool:
+def _submit(
+    client: CloudFormationClient,
+    name: str,
+    stage: str,
+    instead: Mapping[str, str],
+    *,
+    create: bool,
+) -> bool:
     """Send the template; False when the stack already is as the template says."""
     template = TEMPLATE.read_text(encoding="utf-8")
-    parameters, tags = stack_inputs(stage)
+    parameters, tags = stack_inputs(stage, instead)
     if create:
         client.create_stack(
             StackName=name,
@@ -215,13 +230,18 @@ def describe(client: CloudFormationClient, name: str) -> StackTypeDef | None:
     return None if stack["StackStatus"] == "DELETE_COMPLETE" else stack
 
 
+def outputs_of(stack: StackTypeDef | None) -> dict[str, str]:
+    """The outputs of a stack by name; of one that is half made, or older, some are missing."""
+    outputs = stack.get("Outputs", []) if stack else []
+    return {one.get("OutputKey", ""): one.get("OutputValue", "") for one in outputs}
+
+
 def refuse_emitted(stage: str, stack: StackTypeDef | None) -> None:
     """Raise CliError for a stack with functions and API in it, as an emitted template makes it.
 
     The foundation alone, put in its place, would take them away.
     """
-    outputs = stack.get("Outputs", []) if stack else []
-    if any(one.get("OutputKey") == API_OUTPUT for one in outputs):
+    if API_OUTPUT in outputs_of(stack):
         raise CliError(
             f"stack {stack_name(stage)} was made with an emitted template: change or delete it by "
             f"that alone; after a change, `radgate --stage {stage} deploy --adopt`"
@@ -243,9 +263,8 @@ def _reason(client: CloudFormationClient, name: str, stack: StackTypeDef | None)
 
 
 def _outputs(name: str, stack: StackTypeDef) -> Foundation:
-    values = {o.get("OutputKey", ""): o.get("OutputValue", "") for o in stack.get("Outputs", [])}
     try:
-        return Foundation.model_validate(values)
+        return Foundation.model_validate(outputs_of(stack))
     except ValidationError as error:
         missing = ", ".join(str(problem["loc"][0]) for problem in error.errors())
         raise CliError(

@@ -15,7 +15,7 @@ import boto3
 from admin_cli.console import CliError
 from admin_cli.deploying.deployment_record import Deployment, write_deployment
 from admin_cli.deploying.target import Target
-from admin_cli.foundation import API_OUTPUT, find_stack, read_foundation, stack_name
+from admin_cli.foundation import API_OUTPUT, find_stack, outputs_of, read_foundation, stack_name
 from admin_cli.gateway import gateway_client
 from admin_cli.tenants.registry import registry_of
 
@@ -42,8 +42,7 @@ def adopt(
         raise CliError(f"stack {name} does not exist: deploy the emitted template under this name")
     if stack["StackStatus"] not in _GOOD:
         raise CliError(f"stack {name} is {stack['StackStatus']}")
-    outputs = {one.get("OutputKey"): one.get("OutputValue") for one in stack.get("Outputs", [])}
-    rest_api_id = outputs.get(API_OUTPUT)
+    rest_api_id = outputs_of(stack).get(API_OUTPUT)
     if not rest_api_id:
         raise CliError(f"stack {name} holds no API: `radgate deploy` made it, or has to")
     foundation = read_foundation(stage)

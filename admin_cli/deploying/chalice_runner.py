@@ -111,6 +111,14 @@ def rest_api_of(memory: str | None) -> str | None:
     return None
 
 
+def domain_of(memory: str | None) -> str | None:
+    """The custom domain in Chalice's memory."""
+    for resource in _resources(memory):
+        if resource.get("resource_type") == "domain_name":
+            return str(resource["domain_name"])
+    return None
+
+
 def functions_of(memory: str | None) -> dict[str, str]:
     """The functions in Chalice's memory: their names in config.json, and on AWS."""
     return {

@@ -6,39 +6,36 @@ For good, but for the encryption key, which AWS gives 30 days of grace.
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import boto3
-from botocore.exceptions import ClientError
 
 from admin_cli.console import CliError
+from admin_cli.deploying.absent import tolerantly
+from admin_cli.deploying.mail_identity import remove_mail_identity
 from admin_cli.foundation import WAIT_SECONDS, delete_stack
 from admin_cli.gateway import Gateway, gateway_client, translated
 from admin_cli.tenants.gateway_survey import Survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from admin_cli.foundation import Foundation
 
 _KEY_GRACE_DAYS = 30
-_GONE = {
-    "FileSystemNotFound",
-    "KMSInvalidStateException",  # on its way already
-    "NoSuchBucket",
-    "NotFoundException",
-    "ResourceNotFoundException",
-    "TableNotFoundException",
-}
 
 
-def remove_data(stage: str, foundation: Foundation, tell: Callable[[str], None]) -> None:
+def remove_data(
+    stage: str, foundation: Foundation, functions: Iterable[str], tell: Callable[[str], None]
+) -> None:
     """Destroy the data of `stage` and its stack, the stack last.
 
-    As long as the stack is there, its outputs name what is to be destroyed, so a run that was
-    killed is finished by the next. Raises CliError and botocore's errors.
+    `functions`: those whose logs go, too, as AWS names them. As long as the stack is there, its
+    outputs name what is to be destroyed, so a run that was killed is finished by the next. Raises
+    CliError and botocore's errors.
     """
     tell("deleting keys and usage plans")
     client = gateway_client(paced=stage != "local")
@@ -54,17 +51,28 @@ def remove_data(stage: str, foundation: Foundation, tell: Callable[[str], None])
     _delete_bucket(foundation.BucketName)
     tell(f"deleting table {foundation.TableName}")
     delete_table(boto3.client("dynamodb"), foundation.TableName)
+    tell("deleting the functions' logs")
+    _delete_logs(functions)
     if foundation.FileSystemId:
         tell(f"deleting file system {foundation.FileSystemId}")
         _delete_file_system(foundation.FileSystemId)
     if foundation.KeyArn:
         tell(f"the encryption key will be deleted in {_KEY_GRACE_DAYS} days")
-        _tolerantly(
+        tolerantly(
             lambda: boto3.client("kms").schedule_key_deletion(
                 KeyId=foundation.KeyArn, PendingWindowInDays=_KEY_GRACE_DAYS
-            )
+            ),
+            "KMSInvalidStateException",  # on its way already
         )
+    remove_mail_identity(stage, foundation.MailDomain, tell)
     delete_stack(stage, tell)
+
+
+def _delete_logs(functions: Iterable[str]) -> None:
+    """Delete what the functions have logged: it names clients and studies."""
+    client = boto3.client("logs")
+    for function in functions:
+        tolerantly(partial(client.delete_log_group, logGroupName=f"/aws/lambda/{function}"))
 
 
 def _delete_bucket(name: str) -> None:
@@ -75,7 +83,7 @@ def _delete_bucket(name: str) -> None:
         bucket.objects.delete()
         bucket.delete()
 
-    _tolerantly(empty_and_delete)
+    tolerantly(empty_and_delete)
 
 
 def delete_table(client: DynamoDBClient, name: str) -> None:
@@ -91,7 +99,7 @@ def delete_table(client: DynamoDBClient, name: str) -> None:
         client.get_waiter("table_exists").wait(TableName=name)
         client.delete_table(TableName=name)
 
-    _tolerantly(unprotect_and_delete)
+    tolerantly(unprotect_and_delete)
 
 
 def _delete_file_system(file_system: str) -> None:
@@ -108,12 +116,4 @@ def _delete_file_system(file_system: str) -> None:
             time.sleep(2)
         client.delete_file_system(FileSystemId=file_system)
 
-    _tolerantly(delete)
-
-
-def _tolerantly(remove: Callable[[], object]) -> None:
-    try:
-        remove()
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in _GONE:
-            raise
+    tolerantly(delete)

@@ -19,6 +19,7 @@ from admin_cli.deploying.deployment import deploy, keep_warm
 from admin_cli.deploying.emit import emit
 from admin_cli.deploying.emit_plans import clients_to_plan
 from admin_cli.deploying.fresh_processes import begin_anew, loaders_of
+from admin_cli.deploying.live_changes import check_changes
 from admin_cli.deploying.mount_models import bring_models
 from admin_cli.deploying.mount_runtime import bring_runtime
 from admin_cli.deploying.noting import note, noted_foundation
@@ -71,7 +72,7 @@ def deploy_command(  # noqa: PLR0913, PLR0917 - each is an option of the command
     home = emulator.local_home()
     if emit_to is not None:
         clients = clients_to_plan(console.stage, console.info)
-        _show_emitted(console, emit(console.stage, settings, home, emit_to, clients))
+        _show_emitted(console, emit(console.stage, settings, home, emit_to, clients=clients))
         return
     if console.stage == "local":
         emulator.use_local_endpoint()
@@ -87,8 +88,9 @@ def deploy_command(  # noqa: PLR0913, PLR0917 - each is an option of the command
             take_plans(open_stage(console.stage), console.info)
         else:
             check_deployable(console.stage)
+            check_changes(console.stage, settings)
             console.info("1/4 foundation")
-            foundation = noted_foundation(console.stage, wished, console.info)
+            foundation = noted_foundation(console.stage, settings, wished, console.info)
             console.info("2/4 functions and API")
             made = deploy(console.stage, foundation, home, console.info, force=force)
         result = {"api_url": made.api_url, "rest_api_id": made.rest_api_id}

@@ -13,17 +13,19 @@ from admin_cli.deploying.deployment import is_live
 from admin_cli.deploying.deployment_record import read_deployment
 from admin_cli.deploying.foundation_plan import Change, foundation_changes
 from admin_cli.deploying.fresh_processes import Loaders
+from admin_cli.deploying.live_changes import check_changes
 from admin_cli.deploying.log_groups import unkept_logs
 from admin_cli.deploying.mount_models import SHIPPED, model_changes
 from admin_cli.deploying.mount_runtime import runtime_changes
 from admin_cli.deploying.mounting import unmounted
+from admin_cli.deploying.network_change import moves
 from admin_cli.deploying.stage_config import function_name
 from admin_cli.deploying.stage_settings import stage_settings
 from admin_cli.deploying.staging import PROJECT
 from admin_cli.deploying.target import Target
 from admin_cli.deploying.tracing import wrongly_traced
 from admin_cli.deploying.wiring import unwired, wires
-from admin_cli.foundation import STILLBORN, find_stack, read_foundation, refuse_emitted
+from admin_cli.foundation import STILLBORN, find_stack, read_foundation
 from admin_cli.gateway import Gateway, gateway_client
 from admin_cli.runtime.remote import Mount
 from admin_cli.tenants.plan_coverage import uncovered
@@ -44,11 +46,14 @@ def deploy_changes(stage: str, home: Path) -> tuple[Change, ...]:
     that has not happened yet is told as a whole. Raises CliError and botocore's errors.
     """
     settings = stage_settings(stage)
+    check_changes(stage, settings)
     there = find_stack(stage)
-    refuse_emitted(stage, there)
     changes = list(foundation_changes(stage))
     if there is None or there["StackStatus"] in STILLBORN:
         return (*changes, *_first(stage, settings))
+    if moves(stage, settings, there):
+        out = Change("foundation", "remove", "the file system from its present network")
+        changes.insert(0, out)
     target = Target(stage, settings, read_foundation(stage), home)
     record = read_deployment(target.foundation.TableName)
     if record is None:

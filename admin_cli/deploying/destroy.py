@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,17 +12,25 @@ from admin_cli import emulator
 from admin_cli.console import CliError, Console, console_of
 from admin_cli.deploying.data_removal import remove_data
 from admin_cli.deploying.deploy import alone
+from admin_cli.deploying.foundation_plan import Change
 from admin_cli.deploying.noting import note
 from admin_cli.deploying.stage_settings import stage_settings
 from admin_cli.deploying.target import Target
-from admin_cli.deploying.teardown import remove_functions
+from admin_cli.deploying.teardown import remove_functions, stands
+from admin_cli.deploying.teardown_plan import REMOVE, destroy_changes
 from admin_cli.foundation import (
     STILLBORN,
     delete_stack,
     find_stack,
     read_foundation,
     refuse_emitted,
+    stack_name,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
 
 class Data(StrEnum):
@@ -36,13 +45,16 @@ def destroy_command(
     data: Annotated[
         Data, typer.Option("--data", help="What becomes of clients, keys, studies and models.")
     ] = Data.KEEP,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what goes and what stays; remove nothing.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove a stage's functions and API; its data stays, and a deploy brings it back to life.
 
     With --data delete the data goes too, for good. Run it again after a failure or a kill.
 
-    Example: radgate --stage dev destroy
+    Example: radgate --stage dev destroy --dry-run
     """
     console = console_of(context)
     stage = console.stage
@@ -51,6 +63,9 @@ def destroy_command(
         emulator.use_local_endpoint()
     with alone(home, stage):
         stack = find_stack(stage)
+        if dry_run:
+            _show_plan(console, stack, Data.DELETE is data, home)
+            return
         if stack is None:
             _show(console, removed=False, data=data)
             return
@@ -62,10 +77,31 @@ def destroy_command(
             return
         foundation = read_foundation(stage)
         note(stage, "stage.destroy", {"data": data.value})
-        remove_functions(Target(stage, settings, foundation, home), console.info)
+        target = Target(stage, settings, foundation, home)
+        functions = tuple(stands(target).functions.values())
+        remove_functions(target, console.info)
         if data is Data.DELETE:
-            remove_data(stage, foundation, console.info)
+            remove_data(stage, foundation, functions, console.info)
     _show(console, removed=True, data=data)
+
+
+def _show_plan(console: Console, stack: StackTypeDef | None, data: bool, home: Path) -> None:
+    stage = console.stage
+    changes: list[Change] = []
+    if stack is not None:
+        refuse_emitted(stage, stack)
+        if stack["StackStatus"] in STILLBORN:
+            changes = [Change("foundation", REMOVE, f"stack {stack_name(stage)}, never whole")]
+        else:
+            target = Target(stage, stage_settings(stage), read_foundation(stage), home)
+            changes = list(destroy_changes(target, data=data))
+    if console.json:
+        console.print_json([asdict(change) for change in changes])
+    elif changes:
+        rows = ((change.step, change.action, change.what) for change in changes)
+        console.table(("step", "action", "what"), rows)
+    else:
+        console.print(f"stage {stage} is not deployed")
 
 
 def _ask(console: Console, data: Data, *, yes: bool) -> None:

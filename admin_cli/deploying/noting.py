@@ -9,7 +9,8 @@ from botocore.exceptions import ClientError
 
 from admin_cli.actor import actor
 from admin_cli.deploying.deployment_record import read_deployment
-from admin_cli.foundation import apply_foundation, find_stack, refuse_emitted
+from admin_cli.deploying.network_change import release_mounts
+from admin_cli.foundation import apply_foundation, find_stack, outputs_of
 from admin_cli.stage import Stage
 from chalicelib import aws
 from chalicelib.tenants.audit import Change, Trail
@@ -17,6 +18,7 @@ from chalicelib.tenants.audit import Change, Trail
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from admin_cli.deploying.stage_settings import StageSettings
     from admin_cli.foundation import Foundation
 
 _TOLD = ("rest_api_id", "deployed_at", "digest")
@@ -28,11 +30,7 @@ def note(stage: str, action: str, after: Mapping[str, object]) -> bool:
     Told with what was deployed before. That is so before the first deploy, and once a `destroy`
     has taken the data, the trail among it. Raises CliError and StorageUnavailable.
     """
-    # Of the outputs this one alone: a stack that is half made, or older, lacks others.
-    stack = find_stack(stage)
-    outputs = [] if stack is None else stack.get("Outputs", [])
-    told = {one.get("OutputKey"): one.get("OutputValue") for one in outputs}
-    name = told.get("TableName")
+    name = outputs_of(find_stack(stage)).get("TableName")
     if name is None:
         return False
     table = aws.table(name)
@@ -49,14 +47,17 @@ def note(stage: str, action: str, after: Mapping[str, object]) -> bool:
 
 
 def noted_foundation(
-    stage: str, wished: Mapping[str, object], tell: Callable[[str], None]
+    stage: str,
+    settings: StageSettings,
+    wished: Mapping[str, object],
+    tell: Callable[[str], None],
 ) -> Foundation:
     """Note a deploy, then make or change the foundation of its stage; return it.
 
     The first deploy is noted as soon as there is a table. Raises as `apply_foundation` does.
     """
-    refuse_emitted(stage, find_stack(stage))
     noted = note(stage, "stage.deploy", wished)
+    release_mounts(stage, settings, tell)
     foundation = apply_foundation(stage, tell)
     if not noted:
         note(stage, "stage.deploy", wished)

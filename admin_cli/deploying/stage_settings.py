@@ -63,6 +63,7 @@ class StageSettings(_Table):
     vpc_id: str | None = Field(default=None, pattern=r"^vpc-[0-9a-f]{8,17}$")
     subnet_ids: tuple[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")], ...] = ()
     mail_domain: Host | None = None
+    mail_identity: Literal["new", "existing"] = "new"
     alarm_email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
     budget_dollars: int = Field(default=0, ge=0)
     log_days: LogDays = 90
@@ -89,11 +90,17 @@ class StageSettings(_Table):
             raise ValueError("vpc_id and subnet_ids are for an existing network only")
         if not _SMALLEST >= self.vpc_cidr.prefixlen >= _LARGEST or not self.vpc_cidr.is_private:
             raise ValueError("vpc_cidr must be a private network between /16 and /26")
-        if self.budget_dollars and self.alarm_email is None:
-            raise ValueError("a budget needs alarm_email, for somebody has to be told")
         zone = self.domain and self.domain.certificate_arn.split(":")[3]
         if self.endpoint == "edge" and zone not in {None, "us-east-1"}:
             raise ValueError("the certificate of an edge endpoint must lie in us-east-1")
+        return self
+
+    @model_validator(mode="after")
+    def _agree_on_mail(self) -> Self:
+        if self.mail_identity == "existing" and self.mail_domain is None:
+            raise ValueError("an existing mail_identity needs its mail_domain")
+        if self.budget_dollars and self.alarm_email is None:
+            raise ValueError("a budget needs alarm_email, for somebody has to be told")
         return self
 
     def parameters(self, stage: str) -> dict[str, str]:
@@ -110,7 +117,9 @@ class StageSettings(_Table):
             "VpcId": self.vpc_id or "",
             "SubnetA": first,
             "SubnetB": second,
+            "Mounted": "true",
             "MailDomain": self.mail_domain or "",
+            "MailIdentityMade": str(self.mail_identity == "new").lower(),
             "AlarmEmail": self.alarm_email or "",
             "BudgetDollars": str(self.budget_dollars),
             "LogDays": str(self.log_days),

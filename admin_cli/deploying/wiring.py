@@ -85,7 +85,7 @@ def connect(
         if wire.function not in functions:
             continue
         name, queue = functions[wire.function], wire.queue_arn.rpartition(":")[2]
-        found = next(_mappings(client, name, wire.queue_arn), None)
+        found = next(mappings(client, name, wire.queue_arn), None)
         if found is None:
             tell(f"wiring queue {queue} to function {name}")
             whole = {"EventSourceArn": wire.queue_arn, "FunctionName": name, **wire.settings()}
@@ -99,7 +99,7 @@ def connect(
 def disconnect(client: LambdaClient, functions: Mapping[str, str]) -> None:
     """Remove every wire of these functions: Chalice, which deletes them, knows of none."""
     for name in functions.values():
-        for found in _mappings(client, name):
+        for found in mappings(client, name):
             client.delete_event_source_mapping(UUID=str(found.get("UUID")))
 
 
@@ -109,14 +109,15 @@ def unwired(
     """Yield the wires that are missing or are not as they should be."""
     for wire in wanted:
         if wire.function in functions:
-            found = next(_mappings(client, functions[wire.function], wire.queue_arn), None)
+            found = next(mappings(client, functions[wire.function], wire.queue_arn), None)
             if found is None or _differs(found, wire):
                 yield wire
 
 
-def _mappings(
+def mappings(
     client: LambdaClient, function: str, queue_arn: str | None = None
 ) -> Iterator[EventSourceMappingConfigurationTypeDef]:
+    """Yield the wires of a function, of one queue or of all; none that is going already."""
     for page in client.get_paginator("list_event_source_mappings").paginate(FunctionName=function):
         for found in page["EventSourceMappings"]:
             ours = queue_arn is None or found.get("EventSourceArn") == queue_arn

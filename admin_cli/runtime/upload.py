@@ -1,9 +1,14 @@
-"""Brings a built tree into the stage's bucket, part by part; what is there already stays."""
+"""Brings a built tree into the stage's bucket, part by part; what is there already stays.
+
+The bucket's lifecycle deletes parts after seven days: a tree that is on the mount needs them no
+more. So a part that is half as old is sent again, and none can go while its tree is unpacked.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -22,13 +27,21 @@ if TYPE_CHECKING:
     from chalicelib.runtime.manifest import Manifest
 
 _SHA256 = "sha256"  # the metadata that an object keeps of what was put there
+FRESH = timedelta(days=3)
 
 
 class Upload:
-    """One tree on its way to one bucket."""
+    """One tree on its way to one bucket. `clock`: tells the time, in UTC."""
 
-    def __init__(self, client: S3Client, bucket: str, folder: Path) -> None:
+    def __init__(
+        self,
+        client: S3Client,
+        bucket: str,
+        folder: Path,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         self._client = client
+        self._clock = clock
         self._bucket = bucket
         self._folder = folder
         self._data = (folder / MANIFEST).read_bytes()
@@ -70,7 +83,9 @@ class Upload:
             if error.response.get("Error", {}).get("Code") in {"404", "NoSuchKey", "NotFound"}:
                 return False
             raise
-        return head["ContentLength"] == size and head["Metadata"].get(_SHA256) == sha256
+        fresh = self._clock() - head["LastModified"] < FRESH
+        same = head["ContentLength"] == size and head["Metadata"].get(_SHA256) == sha256
+        return fresh and same
 
     def _put(self, name: str, data: bytes) -> None:
         digest = hashlib.sha256(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -13,12 +14,15 @@ from admin_cli.deploying import deployment
 from admin_cli.deploying.data_removal import remove_data
 from admin_cli.deploying.deploy_plan import deploy_changes
 from admin_cli.deploying.deployment_record import read_deployment
+from admin_cli.deploying.live_changes import check_changes
+from admin_cli.deploying.network_change import release_mounts
 from admin_cli.deploying.smoke import CLIENT_ID, smoke_test
 from admin_cli.deploying.stage_config import ON_EFS, function_name
 from admin_cli.deploying.stage_settings import stage_settings
 from admin_cli.deploying.staging import MOUNT
 from admin_cli.deploying.target import Target
-from admin_cli.deploying.teardown import remove_functions
+from admin_cli.deploying.teardown import remove_functions, role_name
+from admin_cli.deploying.teardown_plan import KEEP, REMOVE, destroy_changes
 from admin_cli.foundation import apply_foundation, find_stack, read_foundation
 from admin_cli.local.stack import install_packs
 from admin_cli.stage import open_stage
@@ -27,7 +31,6 @@ from tests.fresh import forget_everything
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from admin_cli.deploying.deployment_record import Deployment
     from admin_cli.deploying.foundation_plan import Change
@@ -69,6 +72,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         finally:
             forget_everything()
             emulator.stop(home)
+
+
+class Deploys(Radgate):
+    """The command line on this stage."""
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | {"RADGATE_STAGES": str(self.home.parent / "stages.toml")}
 
 
 def rolled_out(home: Path, told: list[str] | None = None) -> Deployment:
@@ -124,24 +134,7 @@ def state() -> str:
     return json.dumps(whole, default=str, sort_keys=True)
 
 
-KILLS = (
-    "Creating lambda function: radgate-local-efs_sync",
-    "Creating Rest API",
-    "writing the gateway's answers",
-    "log group",
-    "mounting",
-    "wiring",
-    "settings of the API",
-)
-
-
-def test_a_deploy_that_is_killed_after_each_step_ends_where_one_run_ends(home: Path) -> None:
-    """Every kill is taken up by the next run; what the last makes is whole and single."""
-    foundation = apply_foundation("local")
-    for words in KILLS:
-        with pytest.raises(Killed):
-            deployment.deploy("local", foundation, home, dies_after(words), force=False)
-        assert read_deployment("radgate-local") is None, words
+def test_a_deploy_makes_what_chalice_leaves_out(home: Path) -> None:
     rolled_out(home)
     assert len(boto3.client("apigateway").get_rest_apis(limit=500)["items"]) == 1
     names = {f["FunctionName"] for f in boto3.client("lambda").list_functions()["Functions"]}
@@ -218,7 +211,17 @@ def test_the_smoke_test_asks_and_leaves_no_key(home: Path) -> None:
     assert boto3.client("apigateway").get_api_keys()["items"] == []
 
 
+# Lines of a `destroy`, in their order: each is printed before it is done.
+TEARDOWN = (
+    "Deleting Rest API",
+    "Deleting function: ",
+    "Deleting IAM role",
+    "deleting the role of function",
+)
+
+
 def test_destroy_keeps_the_data_and_a_deploy_finds_it_again(home: Path) -> None:
+    """In another network, to which no stage can move while its functions are there."""
     rolled_out(home)
     found = read_foundation("local")
     boto3.client("s3").put_object(Bucket=found.BucketName, Key="clients/a/kept", Body=b"kept")
@@ -226,22 +229,94 @@ def test_destroy_keeps_the_data_and_a_deploy_finds_it_again(home: Path) -> None:
         TableName=found.TableName, Item={"pk": {"S": "KEPT"}, "sk": {"S": "KEPT"}}
     )
     target = Target("local", stage_settings("local"), found, home)
-    with pytest.raises(Killed):  # half way
-        remove_functions(target, dies_after("Deleting"))
+    told_before = list(destroy_changes(target, data=False))
+    assert {one.what for one in told_before if one.step == "functions"} == {
+        *(f"function {function_name('local', name)}" for name in HANDLERS),
+        *(f"role {role_name('local', name)}" for name in HANDLERS),
+    }
+    for words in TEARDOWN:
+        with pytest.raises(Killed):
+            remove_functions(target, dies_after(words))
     for _ in range(2):
         remove_functions(target, lambda _text: None)
         assert boto3.client("lambda").list_functions()["Functions"] == []
         assert boto3.client("apigateway").get_rest_apis()["items"] == []
         wires = boto3.client("lambda").list_event_source_mappings()
         assert wires["EventSourceMappings"] == []
+        assert boto3.client("events").list_rules()["Rules"] == []
         roles = {role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]}
         assert not {f"radgate-local-{name}" for name in HANDLERS} & roles
+    after = list(destroy_changes(target, data=False))
+    assert {one.action for one in after} == {KEEP}
+    assert after == [one for one in told_before if one.action == KEEP]
+    move(home)
     rolled_out(home)
     assert_whole()
+    moved = read_foundation("local")
+    assert moved.FileSystemId == found.FileSystemId
+    assert moved.FunctionSubnetA != found.FunctionSubnetA
     kept = boto3.client("s3").get_object(Bucket=found.BucketName, Key="clients/a/kept")
     assert kept["Body"].read() == b"kept"
     key = {"pk": {"S": "KEPT"}, "sk": {"S": "KEPT"}}
     assert "Item" in boto3.client("dynamodb").get_item(TableName=found.TableName, Key=key)
+
+
+def move(home: Path) -> None:
+    """Have the stage be in a network that somebody has made; cut the move off in the middle."""
+    ec2 = boto3.client("ec2")
+    network = ec2.create_vpc(CidrBlock="10.9.0.0/24")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=network, CidrBlock=f"10.9.0.{start}/25")["Subnet"]["SubnetId"]
+        for start in (0, 128)
+    ]
+    own = f'network = "existing"\nvpc_id = "{network}"\nsubnet_ids = {json.dumps(subnets)}'
+    stages = home.parent / "stages.toml"
+    stages.write_text(STAGES.replace('network = "new"', own), encoding="utf-8")
+    settings = stage_settings("local")
+    file_system = read_foundation("local").FileSystemId
+    check_changes("local", settings)
+    release_mounts("local", settings, lambda _text: None)
+    client = boto3.client("efs")
+    assert client.describe_mount_targets(FileSystemId=file_system)["MountTargets"] == []
+    release_mounts("local", settings, lambda _text: None)
+    apply_foundation("local")
+    targets = client.describe_mount_targets(FileSystemId=file_system)["MountTargets"]
+    assert {one["SubnetId"] for one in targets} == set(subnets)
+
+
+def test_a_live_stage_keeps_its_network_and_its_name(home: Path) -> None:
+    rolled_out(home)
+    stages = home.parent / "stages.toml"
+    before, text = state(), stages.read_text(encoding="utf-8")
+    wrong = {
+        STAGES.replace("new", 'new"\nvpc_cidr = "10.99.0.0/24'): "cannot move to another network",
+        text.replace("[local]", '[local]\napi_stage = "v2"'): "clients call it by the name v1",
+    }
+    for changed, reason in wrong.items():
+        stages.write_text(changed, encoding="utf-8")
+        try:
+            for command in (("deploy",), ("deploy", "--dry-run")):
+                refused = Deploys(home).run(*command)
+                assert (refused.returncode, refused.stdout) == (1, "")
+                assert reason in refused.stderr
+                assert "radgate --stage local destroy" in refused.stderr
+        finally:
+            stages.write_text(text, encoding="utf-8")
+    assert state() == before
+
+
+def test_tracing_goes_off_again(home: Path) -> None:
+    """Chalice turns it on, but never off."""
+    rolled_out(home)
+    client = boto3.client("lambda")
+    for name in HANDLERS:
+        client.update_function_configuration(
+            FunctionName=function_name("local", name), TracingConfig={"Mode": "Active"}
+        )
+    assert {change.step for change in outstanding(home)} == {"tracing"}
+    rolled_out(home)
+    modes = [one["TracingConfig"]["Mode"] for one in client.list_functions()["Functions"]]
+    assert modes == ["PassThrough"] * len(HANDLERS)
 
 
 def test_functions_that_nobody_wrote_down_are_removed_too(home: Path) -> None:
@@ -257,7 +332,9 @@ def test_functions_that_nobody_wrote_down_are_removed_too(home: Path) -> None:
 
 
 def test_destroy_asks_for_the_stages_name(home: Path) -> None:
-    refused = Radgate(home).run("destroy")
+    planned = Deploys(home).json("destroy", "--dry-run", "--data", "delete")
+    assert {"step": "data", "action": "remove", "what": "0 API keys and 1 usage plans"} in planned
+    refused = Deploys(home).run("destroy")
     assert refused.returncode == 1
     assert "give --yes" in refused.stderr
     assert find_stack("local") is not None
@@ -267,10 +344,18 @@ def test_destroy_asks_for_the_stages_name(home: Path) -> None:
 def test_the_data_goes_when_that_is_said() -> None:
     found = apply_foundation("local")
     boto3.client("s3").put_object(Bucket=found.BucketName, Key="clients/a/gone", Body=b"gone")
+    boto3.client("logs").create_log_group(logGroupName="/aws/lambda/radgate-local-of-others")
+    names = [function_name("local", name) for name in HANDLERS]
+    target = Target("local", stage_settings("local"), found, Path())
+    told = list(destroy_changes(target, data=True))
+    assert {one.action for one in told} == {REMOVE}
     for _ in range(2):
-        remove_data("local", found, lambda _text: None)
+        remove_data("local", found, names, lambda _text: None)
         assert find_stack("local") is None
         assert boto3.client("s3").list_buckets()["Buckets"] == []
         assert boto3.client("dynamodb").list_tables()["TableNames"] == []
         assert boto3.client("efs").describe_file_systems()["FileSystems"] == []
+        assert boto3.client("sesv2").list_email_identities()["EmailIdentities"] == []
+        groups = boto3.client("logs").describe_log_groups()["logGroups"]
+        assert [one["logGroupName"] for one in groups] == ["/aws/lambda/radgate-local-of-others"]
     assert apply_foundation("local").TableName == found.TableName

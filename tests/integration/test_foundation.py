@@ -103,7 +103,7 @@ def test_the_bucket_is_closed_encrypted_and_forgets() -> None:
     assert "VersioningConfiguration" not in bucket  # an old version would outlive an erasure
     lifecycle = bucket["LifecycleConfiguration"]["Rules"]
     expiry = {rule["Prefix"]: rule["ExpirationInDays"] for rule in lifecycle if "Prefix" in rule}
-    assert expiry == {"clients/": 400, "uploads/": 1}
+    assert expiry == {"clients/": 400, "uploads/": 1, "runtime/": 7}
     assert any("AbortIncompleteMultipartUpload" in rule for rule in lifecycle)
     statement = resources()["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"][0]
     assert statement["Effect"] == "Deny"
@@ -127,7 +127,7 @@ def test_the_table_is_encrypted_restorable_and_protected() -> None:
 
 
 def test_what_holds_data_outlives_its_stack() -> None:
-    for name in ("Table", "Bucket", "FileSystem", "Key"):
+    for name in ("Table", "Bucket", "FileSystem", "Key", "MailIdentity"):
         holder = resources()[name]
         assert holder["DeletionPolicy"] == "RetainExceptOnCreate"
         assert holder["UpdateReplacePolicy"] == "Retain"

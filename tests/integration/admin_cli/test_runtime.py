@@ -6,6 +6,7 @@ import io
 import json
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
@@ -14,12 +15,13 @@ from moto import mock_aws
 
 from admin_cli.console import CliError
 from admin_cli.runtime.remote import Mount
-from admin_cli.runtime.upload import Upload
+from admin_cli.runtime.upload import FRESH, Upload
 from chalicelib.runtime.manifest import TreeRefused
-from chalicelib.runtime.store import S3Source, part_name
+from chalicelib.runtime.store import PREFIX, S3Source, part_name
 from chalicelib.runtime.sync import Sync
 from chalicelib.runtime.trees import Trees
 from tests.fakes.runtime import EasyTrial, FolderSource, make_tree
+from tests.integration.test_foundation import resources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,6 +66,19 @@ def test_what_is_there_with_the_right_checksum_is_not_sent_again(
     s3.delete_object(Bucket=BUCKET, Key=part_name(built.tree, 1))
     s3.put_object(Bucket=BUCKET, Key=part_name(built.tree, 0), Body=b"cut short")
     assert Upload(s3, BUCKET, folder).run() == 2
+
+
+def test_what_the_lifecycle_would_delete_soon_is_sent_again(
+    s3: S3Client, built: Build, folder: Path
+) -> None:
+    """A part that is skipped stays for longer than any tree takes to be unpacked."""
+    Upload(s3, BUCKET, folder).run()
+    older = datetime.now(UTC) + FRESH
+    assert Upload(s3, BUCKET, folder, lambda: older - timedelta(minutes=1)).run() == 0
+    assert Upload(s3, BUCKET, folder, lambda: older).run() == built.parts
+    rules = resources()["Bucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    [days] = [rule["ExpirationInDays"] for rule in rules if rule.get("Prefix") == PREFIX]
+    assert timedelta(days=days) - FRESH > timedelta(days=2)
 
 
 def test_the_manifest_comes_last(s3: S3Client, built: Build, folder: Path) -> None:

@@ -10,6 +10,7 @@ from moto import mock_aws
 
 from admin_cli.deploying.deployment_record import Deployment, read_deployment, write_deployment
 from admin_cli.deploying.noting import note, noted_foundation
+from admin_cli.deploying.stage_settings import StageSettings
 from admin_cli.foundation import apply_foundation
 from admin_cli.stage import Stage
 from chalicelib import aws
@@ -79,12 +80,12 @@ def test_a_table_that_went_in_an_earlier_run_stops_no_destroy() -> None:
 
 def test_a_deploy_is_noted_once_and_before_anything_is_changed() -> None:
     for number in (1, 2):  # the first has no trail before its foundation
-        noted_foundation("dev", {"force": False}, lambda _text: None)
+        noted_foundation("dev", StageSettings(), {"force": False}, lambda _text: None)
         assert len(trail()) == number
 
     def killed(text: str) -> None:
         raise Killed(text)
 
     with pytest.raises(Killed):
-        noted_foundation("dev", {"force": True}, killed)
+        noted_foundation("dev", StageSettings(), {"force": True}, killed)
     assert trail()[0].after == {"force": True}

@@ -1,0 +1,51 @@
+"""Changes of `stages.toml` that a stage cannot take, refused before anything of it is changed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from admin_cli.console import CliError
+from admin_cli.deploying.absent import tolerantly
+from admin_cli.deploying.deployment_record import read_deployment
+from admin_cli.deploying.mail_identity import check_mail_identity
+from admin_cli.deploying.network_change import check_network
+from admin_cli.foundation import STILLBORN, find_stack, outputs_of, refuse_emitted
+from admin_cli.gateway import gateway_client
+
+if TYPE_CHECKING:
+    from mypy_boto3_cloudformation.type_defs import StackTypeDef
+
+    from admin_cli.deploying.stage_settings import StageSettings
+
+
+def check_changes(stage: str, settings: StageSettings) -> None:
+    """Raise CliError that says what to do instead, and botocore's errors.
+
+    That is for another name of the API's stage, another network while functions are in the present
+    one, a mail identity that is another's, and a stage that an emitted template has made.
+    """
+    stack = find_stack(stage)
+    refuse_emitted(stage, stack)
+    check_mail_identity(stage, settings)
+    if stack is None or stack["StackStatus"] in STILLBORN:
+        return
+    check_network(stage, settings, stack)
+    _check_api_stage(stage, settings, stack)
+
+
+def _check_api_stage(stage: str, settings: StageSettings, stack: StackTypeDef) -> None:
+    """Clients call the API by this name, and it would answer to the old one no more."""
+    table = outputs_of(stack).get("TableName")
+    record = tolerantly(partial(read_deployment, table)) if table else None
+    if record is None or record.api_stage == settings.api_stage:
+        return
+    known = gateway_client()
+    if tolerantly(partial(known.get_rest_api, restApiId=record.rest_api_id)) is None:
+        return
+    raise CliError(
+        f"stage {stage} answers at {record.api_url}, and clients call it by the name "
+        f'{record.api_stage}: put api_stage = "{record.api_stage}" back into stages.toml, or take '
+        f"the API down with `radgate --stage {stage} destroy`, which keeps clients, keys and "
+        "studies; the next deploy makes it under another address"
+    )
