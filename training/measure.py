@@ -73,7 +73,10 @@ def probabilities(logits: Tensor, slope: float, intercept: float) -> NDArray[np.
 
 
 def figures(labels: NDArray[np.uint8], logits: Tensor, chosen: Calibration) -> dict[str, Any]:
-    """Return AUROC, calibration and the figures at the operating point, with intervals."""
+    """Return AUROC, calibration and the figures at the operating point, with intervals.
+
+    `..._were_it_right`: what as many images would show if every probability were right.
+    """
     scores = logits.numpy()
     probable = probabilities(logits, chosen.slope, chosen.intercept)
     positive = probable >= chosen.threshold
@@ -83,6 +86,10 @@ def figures(labels: NDArray[np.uint8], logits: Tensor, chosen: Calibration) -> d
         "accuracy": evaluate.bootstrap(evaluate.accuracy, labels, positive),
         "sensitivity": evaluate.bootstrap(evaluate.sensitivity, labels, positive),
         "specificity": evaluate.bootstrap(evaluate.specificity, labels, positive),
+        "auroc_were_it_right": evaluate.were_it_right(evaluate.auroc, probable),
+        "calibration_error_were_it_right": evaluate.were_it_right(
+            evaluate.calibration_error, probable
+        ),
     }
     rounded = {
         name: {key: round(value, 4) for key, value in asdict(interval).items()}
