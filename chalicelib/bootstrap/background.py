@@ -72,12 +72,15 @@ def sweeper() -> SweeperService:
     from chalicelib.services.expiring import RetentionService
     from chalicelib.services.sweeper import SweeperService
     from chalicelib.tenants.retention import DynamoRetentionStore
+    from chalicelib.tenants.uploads import DynamoSpentUploads
 
     return SweeperService(
         jobs=job_store(),
         queue=job_queue(),
         deliveries=delivery_store(),
         outbox=outbox(),
+        uploads=DynamoSpentUploads(table(settings().table)),
+        sources=source_store(),
         retention=RetentionService(
             store=DynamoRetentionStore(table(settings().table)),
             folders=S3StudyFolders(client_objects(), settings().bucket),

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from chalicelib.domain import MAX_UPLOAD_BYTES, UPLOAD_LINK, UploadForm
+from chalicelib.domain import (
+    MAX_UPLOAD_BYTES,
+    UPLOAD_LINK,
+    UploadForm,
+    posted_name,
+    taken_name,
+)
 from chalicelib.errors import NotFound, PayloadTooLarge, StorageUnavailable
 
 if TYPE_CHECKING:
@@ -90,6 +96,26 @@ class S3SourceStore:
                 raise PayloadTooLarge(f"An image may have {MAX_UPLOAD_BYTES:,} bytes.")
             return found["Body"].read()
 
+    def take(self, posted: str, study_id: str) -> str | None:
+        """Copy what a form has put at `posted` to where no form writes; return where that is.
+
+        None while nothing has arrived. S3 copies by itself, and one upload whole: what is posted
+        at the same time is in the copy or is not. Raises StorageUnavailable.
+        """
+        name = taken_name(posted, study_id)
+        with _translated("take"):
+            try:
+                self._s3(_owner(posted)).copy_object(
+                    Bucket=self._bucket,
+                    Key=name,
+                    CopySource={"Bucket": self._bucket, "Key": posted},
+                )
+            except ClientError as error:
+                if _is_absent(error) and self.size(posted) is None:
+                    return None
+                raise
+        return name
+
     def size(self, object_name: str) -> int | None:
         """Return how many bytes have arrived, None while there are none.
 
@@ -103,7 +129,17 @@ class S3SourceStore:
         return sizes[0] if sizes else None
 
     def delete(self, object_name: str) -> None:
-        """Erase the bytes; none there is no error. Raises StorageUnavailable."""
+        """Erase the bytes, and what lies where they were taken from; none there is no error.
+
+        Raises StorageUnavailable.
+        """
+        posted = posted_name(object_name)
+        if posted is not None:
+            self.drop(posted)
+        self.drop(object_name)
+
+    def drop(self, object_name: str) -> None:
+        """Erase the bytes alone; none there is no error. Raises StorageUnavailable."""
         with _translated("delete"):
             s3 = self._s3(_owner(object_name))
             s3.delete_object(Bucket=self._bucket, Key=object_name)

@@ -41,6 +41,7 @@ from chalicelib.domain.images import (
 )
 from chalicelib.domain.jobs import (
     IDEMPOTENCY_LIFE,
+    LAST_BYTES,
     LEASE,
     MAX_ATTEMPTS,
     MAX_UPLOAD_BYTES,
@@ -50,8 +51,11 @@ from chalicelib.domain.jobs import (
     Idempotency,
     Job,
     Message,
+    SpentUpload,
     Upload,
     UploadForm,
+    posted_name,
+    taken_name,
 )
 from chalicelib.domain.studies import (
     REPORT_NAME,
@@ -66,6 +70,7 @@ from chalicelib.domain.studies import (
 __all__ = [
     "FAILING_FOR",
     "IDEMPOTENCY_LIFE",
+    "LAST_BYTES",
     "LEASE",
     "MAX_ATTEMPTS",
     "MAX_UPLOAD_BYTES",
@@ -107,6 +112,7 @@ __all__ = [
     "Radiograph",
     "Scope",
     "SigningSecrets",
+    "SpentUpload",
     "Study",
     "StudyId",
     "StudyPage",
@@ -121,4 +127,6 @@ __all__ = [
     "is_expired",
     "leading_label",
     "new_id",
+    "posted_name",
+    "taken_name",
 ]

@@ -14,6 +14,9 @@ MAX_UPLOAD_BYTES = 100_000_000
 UPLOAD_LINK = timedelta(minutes=15)
 # How long posted bytes may wait for their study; the bucket's lifecycle removes what is left.
 UPLOAD_LIFE = timedelta(hours=24)
+# A form that has ended may still be taking bytes that were on their way. After that long it is not:
+# 100 MB in ten minutes are 1.3 Mbit/s.
+LAST_BYTES = timedelta(minutes=10)
 # How long an idempotency key is remembered.
 IDEMPOTENCY_LIFE = timedelta(hours=24)
 # A worker has a study to itself for so long; after that another may take it over.
@@ -32,6 +35,14 @@ class Upload(Value):
     content_type: str = Field(max_length=100)
     created_at: AwareDatetime
     expires_at: AwareDatetime
+
+
+class SpentUpload(Value):
+    """An upload that has become a study, while its form may still take bytes, to `object_name`."""
+
+    id: UploadId
+    client_id: ClientId
+    object_name: str
 
 
 class UploadForm(Value):
@@ -53,7 +64,8 @@ class Job(Value):
     `attempt`: how often a worker has begun it. `lease`: the word by which the worker that holds the
     study is known, None while nobody does; `leased_until`: when it is, or was, free for another.
     `rings`: how often the sweeper has sent its message again, the last time at `rung_at`.
-    `request_id`: of the request that queued it.
+    `request_id`: of the request that queued it. `once`: where it is noted which idempotency key
+    made it, None without one.
     """
 
     study_id: StudyId
@@ -70,6 +82,18 @@ class Job(Value):
     rings: int = 0
     rung_at: AwareDatetime | None = None
     request_id: str = ""
+    once: str | None = None
+
+
+def taken_name(posted: str, study_id: str) -> str:
+    """Return where the bytes at `posted`, which a form writes to, go for a study: no form does."""
+    return f"{posted}-{study_id}"
+
+
+def posted_name(object_name: str) -> str | None:
+    """Return where bytes were posted that are now at `object_name`; None when by no form."""
+    posted, _, last = object_name.rpartition("-")
+    return posted if last.startswith("st_") else None
 
 
 class Ended(Value):

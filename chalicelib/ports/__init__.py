@@ -3,8 +3,8 @@
 from chalicelib.ports.clients import Directory, Ledger, SecretStore
 from chalicelib.ports.deliveries import Courier, DeliveryStore, HealthStore, Outbox
 from chalicelib.ports.images import Classifier, Decoder, Gate, ReportWriter
-from chalicelib.ports.jobs import Intake, JobQueue, JobStore, SourceStore
-from chalicelib.ports.operation import Clock, Monitor, Unit
+from chalicelib.ports.jobs import Intake, JobQueue, JobStore, SourceStore, SpentUploads
+from chalicelib.ports.operation import Clock, Monitor, Unit, Unreadable
 from chalicelib.ports.retention import RetentionStore, StudyFolders
 from chalicelib.ports.studies import DocumentStore, Erasure, StudyStore
 
@@ -29,7 +29,9 @@ __all__ = [
     "RetentionStore",
     "SecretStore",
     "SourceStore",
+    "SpentUploads",
     "StudyFolders",
     "StudyStore",
     "Unit",
+    "Unreadable",
 ]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         Health,
         Outcome,
     )
+    from chalicelib.ports.operation import Unreadable
 
 
 class DeliveryStore(Protocol):
@@ -28,8 +29,11 @@ class DeliveryStore(Protocol):
     def advance(self, before: Delivery, after: Delivery) -> bool:
         """Replace `before`, if it still stands, by `after`. False when another was faster."""
 
-    def due(self, now: datetime) -> Iterator[Delivery]:
-        """Yield the pending deliveries whose `next_at` has come."""
+    def due(self, now: datetime, unreadable: Unreadable | None = None) -> Iterator[Delivery]:
+        """Yield the pending deliveries whose `next_at` has come.
+
+        `unreadable` is told of records that are no deliveries; they are passed over.
+        """
 
     def erased(self, client_id: str, study_id: str) -> bool:
         """Tell whether a study was erased, so that nobody is to be told of it any more."""

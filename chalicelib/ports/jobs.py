@@ -15,10 +15,12 @@ if TYPE_CHECKING:
         Idempotency,
         Job,
         Message,
+        SpentUpload,
         Study,
         Upload,
         UploadForm,
     )
+    from chalicelib.ports.operation import Unreadable
 
 
 class SourceStore(Protocol):
@@ -33,11 +35,20 @@ class SourceStore(Protocol):
     def get(self, object_name: str) -> bytes:
         """Return the bytes. Raises NotFound when there are none, PayloadTooLarge beyond our cap."""
 
+    def take(self, posted: str, study_id: str) -> str | None:
+        """Copy what a form has put at `posted` to where no form writes; return where that is.
+
+        None while nothing has arrived. What is posted from now on changes nothing there.
+        """
+
     def size(self, object_name: str) -> int | None:
         """Return how many bytes have arrived, None while there are none."""
 
     def delete(self, object_name: str) -> None:
-        """Erase the bytes; none there is no error."""
+        """Erase the bytes, and what lies where they were taken from; none there is no error."""
+
+    def drop(self, object_name: str) -> None:
+        """Erase the bytes alone; none there is no error."""
 
 
 class Intake(Protocol):
@@ -53,7 +64,10 @@ class Intake(Protocol):
         """Return an upload of this client. Raises NotFound, also once it was used or expired."""
 
     def known(self, client_id: str, idempotency: Idempotency) -> Study | None:
-        """Return the study that this key made, None for a new key. Raises IdempotencyConflict."""
+        """Return the study that this key made, None for a new key.
+
+        Raises IdempotencyConflict, also when that study was erased.
+        """
 
     def enqueue(
         self,
@@ -65,10 +79,22 @@ class Intake(Protocol):
     ) -> Study:
         """Store a queued study with its job and meter one unit of a live key, all or nothing.
 
-        An upload is used up by it. Returns the study that stands: the given one, or the one that
-        the idempotency key made before. Raises QuotaExceeded, IdempotencyConflict, or NotFound
-        for an upload that is no longer there.
+        An upload is used up by it, and is among the `SpentUploads` then. Returns the study that
+        stands: the given one, or the one that the idempotency key made before. Raises
+        QuotaExceeded, IdempotencyConflict, or NotFound for an upload that is no longer there.
         """
+
+
+class SpentUploads(Protocol):
+    """Knows the uploads that studies were made of. Every method raises StorageUnavailable."""
+
+    def made_before(
+        self, moment: datetime, unreadable: Unreadable | None = None
+    ) -> Iterator[SpentUpload]:
+        """Yield those whose form was made before `moment`; `unreadable` is told of bad records."""
+
+    def forget(self, upload: SpentUpload) -> None:
+        """Forget one, since nothing can lie at its name any more."""
 
 
 class JobStore(Protocol):
@@ -104,8 +130,10 @@ class JobStore(Protocol):
     def ended(self, client_id: str, study_id: str) -> Ended | None:
         """Return how a study ended, None while it has not, or when it is unknown."""
 
-    def stuck(self, before: datetime) -> Iterator[Job]:
+    def stuck(self, before: datetime, unreadable: Unreadable | None = None) -> Iterator[Job]:
         """Yield the jobs made before `before` that nobody has a lease on, the oldest first.
+
+        `unreadable` is told of records that are no jobs, and the next one is looked at.
 
         In order within each of several parts, that is, which take turns in being the first. The
         jobs of studies that were erased are among them, until their erasure is complete.

@@ -10,6 +10,16 @@ if TYPE_CHECKING:
 Unit = Literal["Count", "Milliseconds", "Seconds"]
 
 
+class Unreadable(Protocol):
+    """Is told of a record that does not validate; whoever read it goes on with the next.
+
+    Where nobody is told, the first such record ends the reading with its error.
+    """
+
+    def __call__(self, error: Exception, **ids: str) -> None:
+        """Take the error, whose text may quote the record, and the `ids` of the record."""
+
+
 class Clock(Protocol):
     """Tells the time."""
 

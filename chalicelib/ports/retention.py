@@ -9,13 +9,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chalicelib.domain import Client
+    from chalicelib.ports.operation import Unreadable
 
 
 class RetentionStore(Protocol):
     """Finds the studies whose time is over. Every method raises StorageUnavailable."""
 
-    def turn(self, at_most: int) -> tuple[Client, ...]:
-        """Return the clients whose turn it is, by id; after the last one it is the first one's."""
+    def turn(self, at_most: int, unreadable: Unreadable | None = None) -> tuple[Client, ...]:
+        """Return the clients whose turn it is, by id; after the last one it is the first one's.
+
+        `unreadable` is told of records that are no clients; they are passed over.
+        """
 
     def note_turn(self, client_id: str) -> None:
         """Note that this client has had its turn, so that the next run goes on behind it."""

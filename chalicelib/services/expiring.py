@@ -44,8 +44,15 @@ class RetentionService:
     def expire(self, swept: Swept, deadline: Deadline) -> None:
         """Erase what is too old, as far as time goes. Raises StorageUnavailable."""
         done: set[str] = set()
+        told: set[str] = set()
+
+        def unreadable(error: Exception, **ids: str) -> None:
+            if told.isdisjoint(ids.values()):  # it comes round as often as the others
+                told.add(ids["pk"])
+                swept.unreadable(self.monitor, error, **ids)
+
         while deadline.left() >= AFTER:
-            clients = self.store.turn(CLIENTS)
+            clients = self.store.turn(CLIENTS, unreadable)
             if not clients or done.issuperset(client.id for client in clients):
                 return
             for client in clients:

@@ -16,6 +16,7 @@ from chalicelib.domain import (
     StudyStatus,
     Upload,
     new_id,
+    posted_name,
 )
 from chalicelib.errors import NotFinished, PayloadTooLarge, RequestRefused, StorageUnavailable
 from chalicelib.services.quota import Units
@@ -104,19 +105,22 @@ class IntakeService:
     ) -> Study:
         """Return the queued study of bytes that were uploaded, and use the upload up.
 
+        The form may still be good. So the study is of a copy, which no form can write to, and
+        what is posted later is none of it: the sweeper erases that when the form has ended.
         Idempotency as with `enqueue`. Raises NotFound for an upload that was used or never was,
         NotFinished while its bytes have not arrived, IdempotencyConflict, QuotaExceeded (the
         upload can then be used later) or StorageUnavailable.
         """
         asked = _Asked(caller, idempotency, request_id, units or Units(self.ledger, caller))
 
-        def arrived(_study_id: str) -> str:
+        def taken(study_id: str) -> str:
             upload = self.intake.upload(caller.client.id, upload_id)
-            if self.sources.size(upload.object_name) is None:
+            name = self.sources.take(upload.object_name, study_id)
+            if name is None:
                 raise NotFinished("The bytes of this upload have not arrived: post them first.")
-            return upload.object_name
+            return name
 
-        return self._enqueue(asked, arrived, upload_id)
+        return self._enqueue(asked, taken, upload_id)
 
     def _enqueue(
         self, asked: _Asked, place: Callable[[str], str], upload_id: str | None = None
@@ -133,12 +137,15 @@ class IntakeService:
         except RequestRefused:
             asked.units.forget()
             # Certain not to be stored. After a StorageUnavailable it may be: keep the bytes.
-            self._drop(job, upload_id)
+            self._drop(job.object_name)
             raise
         if stands.id != study.id:  # another request with the same key was faster
-            self._drop(job, upload_id)
+            self._drop(job.object_name)
             return stands
         asked.units.spent()
+        posted = posted_name(job.object_name)
+        if posted is not None:
+            self._drop(posted)
         self._ring(job)
         return stands
 
@@ -161,12 +168,11 @@ class IntakeService:
             request_id=request_id,
         )
 
-    def _drop(self, job: Job, upload_id: str | None) -> None:
-        """Erase bytes that came with a refused request; those of an upload wait for the next."""
-        if upload_id is not None:
-            return
-        with suppress(StorageUnavailable):  # the bucket's lifecycle erases what is left
-            self.sources.delete(job.object_name)
+    def _drop(self, object_name: str) -> None:
+        """Erase bytes that are of no use. What an upload holds waits for its next request."""
+        # What is left goes with its study, when the sweeper comes, or by the bucket's lifecycle.
+        with suppress(StorageUnavailable):
+            self.sources.drop(object_name)
 
     def _ring(self, job: Job) -> None:
         # The study stands already: without a message it is queued all the same, and the sweeper

@@ -5,15 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
-from chalicelib.domain import MAX_ATTEMPTS, UPLOAD_LIFE, Message, StudyStatus
+from chalicelib.domain import (
+    LAST_BYTES,
+    MAX_ATTEMPTS,
+    UPLOAD_LIFE,
+    UPLOAD_LINK,
+    Message,
+    StudyStatus,
+)
 from chalicelib.services.intake import SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from chalicelib.domain import Job
+    from chalicelib.domain import Job, SpentUpload
     from chalicelib.ports import (
         Clock,
         DeliveryStore,
@@ -21,6 +29,8 @@ if TYPE_CHECKING:
         JobStore,
         Monitor,
         Outbox,
+        SourceStore,
+        SpentUploads,
     )
     from chalicelib.services.ending import Endings
     from chalicelib.services.erasure import ErasureService
@@ -34,6 +44,7 @@ LONGEST_PATIENCE = timedelta(hours=2)
 # How much of a run's time is left for what comes after a part, in seconds.
 _AFTER_JOBS = 30.0
 _AFTER_DELIVERIES = 20.0
+_AFTER_FORMS = 15.0
 
 
 @dataclass
@@ -46,6 +57,7 @@ class Swept:
     deliveries_sent: int = 0
     expired: int = 0
     strays: int = 0
+    forms_ended: int = 0
     failures: int = 0
     per_client: Counter[str] = field(default_factory=Counter, repr=False)
 
@@ -58,8 +70,14 @@ class Swept:
             "deliveries_sent": self.deliveries_sent,
             "expired": self.expired,
             "strays": self.strays,
+            "forms_ended": self.forms_ended,
             "failures": self.failures,
         }
+
+    def unreadable(self, monitor: Monitor, error: Exception, **ids: str) -> None:
+        """Count and report a record that does not validate and is passed over."""
+        self.failures += 1
+        monitor.defect("sweep: a record cannot be read", error, **ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +88,8 @@ class SweeperService:
     queue: JobQueue
     deliveries: DeliveryStore
     outbox: Outbox
+    uploads: SpentUploads
+    sources: SourceStore
     retention: RetentionService
     erasure: ErasureService
     endings: Endings
@@ -82,7 +102,7 @@ class SweeperService:
         `deadline`: of the run, about 50 seconds away.
         """
         swept = Swept()
-        for part in (self._jobs, self._deliveries, self.retention.expire):
+        for part in (self._jobs, self._deliveries, self._forms, self.retention.expire):
             self._try(part, swept, deadline)
         self.monitor.note("sweep", **swept.facts())
         for name, count in swept.facts().items():
@@ -91,12 +111,12 @@ class SweeperService:
 
     def _jobs(self, swept: Swept, deadline: Deadline) -> None:
         oldest = timedelta()
-        for job in self.jobs.stuck(self.clock()):
+        for job in self.jobs.stuck(self.clock(), partial(swept.unreadable, self.monitor)):
             if deadline.left() < _AFTER_JOBS:
                 break
             oldest = max(oldest, self.clock() - job.created_at)
             if self._is_due(job):
-                self._try(self._move_on, swept, job)
+                self._try(self._move_on, swept, job, client=job.client_id, study_id=job.study_id)
         self.monitor.measure("OldestJob", oldest.total_seconds(), "Seconds")
 
     def _is_due(self, job: Job) -> bool:
@@ -129,15 +149,30 @@ class SweeperService:
             swept.rung += 1
 
     def _deliveries(self, swept: Swept, deadline: Deadline) -> None:
-        for delivery in self.deliveries.due(self.clock()):
+        unreadable = partial(swept.unreadable, self.monitor)
+        for delivery in self.deliveries.due(self.clock(), unreadable):
             if deadline.left() < _AFTER_DELIVERIES:
                 break
             self.outbox.send(delivery)
             swept.deliveries_sent += 1
 
-    def _try(self, step: Callable[..., None], swept: Swept, subject: object) -> None:
+    def _forms(self, swept: Swept, deadline: Deadline) -> None:
+        """Erase what was posted to a form after its study was taken in; nothing more can come."""
+        ended = self.clock() - UPLOAD_LINK - LAST_BYTES
+        unreadable = partial(swept.unreadable, self.monitor)
+        for upload in self.uploads.made_before(ended, unreadable):
+            if deadline.left() < _AFTER_FORMS:
+                break
+            self._try(self._end_form, swept, upload, client=upload.client_id)
+
+    def _end_form(self, swept: Swept, upload: SpentUpload) -> None:
+        self.sources.drop(upload.object_name)
+        self.uploads.forget(upload)
+        swept.forms_ended += 1
+
+    def _try(self, step: Callable[..., None], swept: Swept, subject: object, **ids: str) -> None:
         try:
             step(swept, subject)
         except Exception as error:  # noqa: BLE001 - it is reported, and the next run comes again
             swept.failures += 1
-            self.monitor.defect("sweep", error)
+            self.monitor.defect("sweep", error, **ids)

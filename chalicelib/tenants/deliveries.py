@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 from chalicelib.domain import StudyStatus
 from chalicelib.tenants import records
 from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
+from chalicelib.tenants.reading import readable
 from chalicelib.tenants.transactions import NEW, is_refusal
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
     from chalicelib.domain import Delivery
+    from chalicelib.ports import Unreadable
 
 # How many of one shard are read at once, and at most yielded: the next sweep sees what is left.
 DUE_AT_ONCE = 250
@@ -62,16 +64,19 @@ class DynamoDeliveryStore:
             },
         )
 
-    def due(self, now: datetime) -> Iterator[Delivery]:
-        """Yield pending deliveries whose `next_at` has come, the longest waiting of each shard."""
+    def due(self, now: datetime, unreadable: Unreadable | None = None) -> Iterator[Delivery]:
+        """Yield pending deliveries whose `next_at` has come, the longest waiting of each shard.
+
+        `unreadable` is told of records that do not validate; they are passed over.
+        """
         for shard in range(records.DUE_SHARDS):
             wanted = Slice(
                 records.due_partition(shard), index=records.INDEX, until=records.due_at(now)
             )
             index = query(self._table, wanted, DUE_AT_ONCE)
             keys = [{"pk": item["pk"], "sk": item["sk"]} for item in index]
-            for item in batch_get(self._table, keys):
-                delivery = records.delivery_of(item)
+            found = batch_get(self._table, keys)
+            for delivery in readable(found, records.delivery_of, unreadable):
                 # The index lags: it may have been made meanwhile.
                 if delivery.next_at is not None and delivery.next_at <= now:
                     yield delivery

@@ -27,11 +27,13 @@ class DynamoErasure(Store):
     def begin(self, client_id: str, study_id: str) -> Job:
         """Make a study of any state `deleted`, and keep a job that remembers its objects.
 
-        The unit that was metered for it stays metered. Raises NotFound or StorageUnavailable.
+        The unit that was metered for it stays metered. Of its idempotency key stays that it was
+        used, without what it was used for: an erased study is not made anew by a request that
+        comes again. Raises NotFound or StorageUnavailable.
         """
         for _ in range(_TRIES):
-            study, before, source = self._read(client_id, study_id)
-            after = self._without_lease(client_id, study, before, source)
+            study, before, ended = self._read(client_id, study_id)
+            after = self._without_lease(client_id, study, before, ended)
             tombstone = Study(
                 id=study.id,
                 status=StudyStatus.DELETED,
@@ -43,6 +45,7 @@ class DynamoErasure(Store):
                 self._replace(before, after),
             ]
             if not any(transact(self.table, writes, self.pause)):
+                self._forget_request(after)
                 return after
         raise StorageUnavailable("The study does not stand still; please try again.")
 
@@ -63,8 +66,25 @@ class DynamoErasure(Store):
                 if not is_refusal(error):
                     raise
 
-    def _read(self, client_id: str, study_id: str) -> tuple[Study, Job | None, str | None]:
-        """Return the study, its job, and where its bytes lay if it was queued and has ended."""
+    def _forget_request(self, job: Job) -> None:
+        """Take what was asked, a hash with the image's in it, from what is noted of the key."""
+        if job.once is None:
+            return
+        with translated():
+            try:
+                self.table.update_item(
+                    Key={"pk": records.partition(job.client_id), "sk": job.once},
+                    UpdateExpression="REMOVE fingerprint, study_id",
+                    # Not when it is gone, or another study's after its 24 hours.
+                    ConditionExpression="study_id = :id",
+                    ExpressionAttributeValues={":id": job.study_id},
+                )
+            except ClientError as error:
+                if not is_refusal(error):
+                    raise
+
+    def _read(self, client_id: str, study_id: str) -> tuple[Study, Job | None, Item]:
+        """Return the study, its job, and its record, which tells of its job if that has ended."""
         found: list[Item] = []
         if is_study_id(study_id):
             keys = [records.study_key(client_id, study_id), records.job_key(study_id)]
@@ -73,11 +93,9 @@ class DynamoErasure(Store):
         if not found or found[0]["pk"] != records.partition(client_id):
             raise NotFound("There is no study with this id.")
         job = records.job_of(found[1]) if found[1:] else None
-        return records.study_of(found[0]), job, records.source_of(found[0])
+        return records.study_of(found[0]), job, found[0]
 
-    def _without_lease(
-        self, client_id: str, study: Study, job: Job | None, source: str | None
-    ) -> Job:
+    def _without_lease(self, client_id: str, study: Study, job: Job | None, ended: Item) -> Job:
         """Return the job without a lease; until when it was leased stays, for `end` to see."""
         if job is not None:
             return job.model_copy(update={"lease": None, "metered_at": None})
@@ -85,8 +103,9 @@ class DynamoErasure(Store):
             study_id=study.id,
             client_id=client_id,
             mode=study.mode,
-            object_name=source or "",
+            object_name=records.source_of(ended) or "",
             created_at=self.clock(),
+            once=records.once_of(ended),
         )
 
     def _replace(self, before: Job | None, after: Job) -> TransactWriteItemTypeDef:

@@ -38,18 +38,23 @@ class DynamoIntake(Store):
         item = None
         if _is_upload_id(upload_id):
             item = self._read(records.upload_key(client_id, upload_id))
-        if item is None:
+        if item is None or records.is_spent(item):
             raise _no_upload()
         return records.upload_of(item)
 
     def known(self, client_id: str, idempotency: Idempotency) -> Study | None:
         """Return the study that this key made in the last day, None for a new key.
 
-        Raises IdempotencyConflict when it made it of another request, and StorageUnavailable.
+        Raises IdempotencyConflict when it made it of another request or it was erased, and
+        StorageUnavailable.
         """
         once = self._read(records.once_key(client_id, idempotency.key))
         if once is None:
             return None
+        if "fingerprint" not in once:
+            raise IdempotencyConflict(
+                "The study that this Idempotency-Key made was erased. Use a new one."
+            )
         if once["fingerprint"] != idempotency.fingerprint:
             raise IdempotencyConflict(
                 "This Idempotency-Key came with another request before. Use a new one."
@@ -79,6 +84,7 @@ class DynamoIntake(Store):
             job = job.model_copy(update={"metered_period": period})
         parts = [("study", put(self.table, records.study_item(client.id, study)))]
         if idempotency is not None:
+            job = job.model_copy(update={"once": records.once_name(idempotency.key)})
             parts.append(("key", self._remember(client.id, idempotency, study)))
         if upload_id is not None:
             parts.append(("upload", self._use_up(client.id, upload_id)))
@@ -132,11 +138,15 @@ class DynamoIntake(Store):
         )
 
     def _use_up(self, client_id: str, upload_id: str) -> TransactWriteItemTypeDef:
+        change, values, names = records.spending(upload_id)
         return {
-            "Delete": {
+            "Update": {
                 "TableName": self.table.name,
                 "Key": records.upload_key(client_id, upload_id),
-                "ConditionExpression": THERE,
+                "UpdateExpression": change,
+                "ConditionExpression": f"{THERE} AND attribute_not_exists(gsi1pk)",
+                "ExpressionAttributeValues": values,
+                "ExpressionAttributeNames": names,
             }
         }
 

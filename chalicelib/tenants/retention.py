@@ -20,12 +20,14 @@ from ulid import ULID
 
 from chalicelib.tenants import records
 from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
+from chalicelib.tenants.reading import readable
 from chalicelib.tenants.transactions import is_refusal
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
     from chalicelib.domain import Client
+    from chalicelib.ports import Unreadable
     from chalicelib.tenants.records import Item
 
 _TURN: Item = {"pk": "SWEEP", "sk": "RETENTION"}
@@ -43,25 +45,35 @@ class DynamoRetentionStore:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def turn(self, at_most: int) -> tuple[Client, ...]:
+    def turn(self, at_most: int, unreadable: Unreadable | None = None) -> tuple[Client, ...]:
         """Return the clients whose turn it is, by id; after the last one it is the first one's.
 
-        Raises StorageUnavailable.
+        `unreadable` is told of records that do not validate: their clients have no turn, since
+        nobody knows their retention, and hold up nobody. Raises StorageUnavailable.
         """
         with translated():
             last = self._table.get_item(Key=_TURN, ConsistentRead=True).get("Item")
-        found: list[Item] = []
-        if last is not None:
-            behind = records.client_key(str(last["client_id"])) | {
+        begin = None if last is None else str(last["client_id"])
+        for start in dict.fromkeys((begin, None)):
+            behind = start
+            while ids := self._behind(behind, at_most):
+                items = batch_get(self._table, [records.client_key(one) for one in ids])
+                clients = tuple(readable(items, records.client_of, unreadable))
+                if clients:
+                    return clients
+                behind = ids[-1]
+        return ()
+
+    def _behind(self, client_id: str | None, at_most: int) -> list[str]:
+        """Return the ids of the clients behind this one, from the first one on for None."""
+        behind = None
+        if client_id is not None:
+            behind = records.client_key(client_id) | {
                 "gsi1pk": records.ALL_CLIENTS,
-                "gsi1sk": last["client_id"],
+                "gsi1sk": client_id,
             }
-            wanted = Slice(records.ALL_CLIENTS, index=records.INDEX, after=behind)
-            found = query(self._table, wanted, at_most)
-        if not found:
-            found = query(self._table, Slice(records.ALL_CLIENTS, index=records.INDEX), at_most)
-        keys = [records.client_key(str(item["gsi1sk"])) for item in found]
-        return tuple(records.client_of(item) for item in batch_get(self._table, keys))
+        wanted = Slice(records.ALL_CLIENTS, index=records.INDEX, after=behind)
+        return [str(item["gsi1sk"]) for item in query(self._table, wanted, at_most)]
 
     def note_turn(self, client_id: str) -> None:
         """Note that this client has had its turn, so that the next run goes on behind it.

@@ -10,6 +10,7 @@ from ulid import ULID
 from chalicelib.domain import StudyStatus
 from chalicelib.tenants import records
 from chalicelib.tenants.dynamo import Slice, query, translated
+from chalicelib.tenants.reading import readable
 from chalicelib.tenants.transactions import Store, is_refusal
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chalicelib.domain import Job
+    from chalicelib.ports import Unreadable
     from chalicelib.tenants.records import Item
 
 _TIME = 10  # characters of an id, after its prefix, that tell its time in milliseconds
@@ -26,9 +28,10 @@ _FREE = "attribute_not_exists(leased_until) OR leased_until <= :now"
 class WaitingJobs(Store):
     """The part of `ports.JobStore` that looks at jobs without working at them."""
 
-    def stuck(self, before: datetime) -> Iterator[Job]:
+    def stuck(self, before: datetime, unreadable: Unreadable | None = None) -> Iterator[Job]:
         """Yield the jobs made before `before` that nobody has a lease on, the oldest first.
 
+        `unreadable` is told of records that do not validate, and the next one is looked at.
         In order within each of 16 parts; another one is the first in each minute, so that what
         comes last is not always the same. Raises StorageUnavailable.
         """
@@ -47,7 +50,7 @@ class WaitingJobs(Store):
             while True:
                 with translated():
                     answer = self.table.query(**arguments)
-                yield from (records.job_of(item) for item in answer["Items"])
+                yield from readable(answer["Items"], records.job_of, unreadable)
                 if "LastEvaluatedKey" not in answer:
                     break
                 arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chalicelib.domain import Client
-    from chalicelib.ports import Clock
+    from chalicelib.ports import Clock, Unreadable
 
 _Place = tuple[str, str, str]
 
@@ -40,7 +40,8 @@ class FakeDeliveryStore(DeliveryStore):
         self._kept[_place(before)] = after
         return True
 
-    def due(self, now: datetime) -> Iterator[Delivery]:
+    def due(self, now: datetime, unreadable: Unreadable | None = None) -> Iterator[Delivery]:
+        del unreadable
         for delivery in list(self._kept.values()):
             if delivery.next_at is not None and delivery.next_at <= now:
                 yield delivery

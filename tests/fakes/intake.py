@@ -10,19 +10,24 @@ from chalicelib.domain import (
     MAX_UPLOAD_BYTES,
     UPLOAD_LINK,
     Job,
+    SpentUpload,
     Study,
     StudyStatus,
     UploadForm,
+    posted_name,
+    taken_name,
 )
 from chalicelib.errors import IdempotencyConflict, NotFound, PayloadTooLarge
-from chalicelib.ports import Erasure, Intake, SourceStore
+from chalicelib.ports import Erasure, Intake, SourceStore, SpentUploads
 from chalicelib.tenants import periods
+from tests.fakes.jobs import Once
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from chalicelib.domain import Caller, Idempotency, Upload
-    from chalicelib.ports import Clock
+    from chalicelib.ports import Clock, Unreadable
     from tests.fakes.jobs import FakeJobStore
     from tests.fakes.tenants import FakeLedger, FakeStudyStore
 
@@ -61,11 +66,22 @@ class InMemorySourceStore(SourceStore):
             raise PayloadTooLarge(f"An image may have {MAX_UPLOAD_BYTES:,} bytes.")
         return body
 
+    def take(self, posted: str, study_id: str) -> str | None:
+        if posted not in self.objects:
+            return None
+        name = taken_name(posted, study_id)
+        self.objects[name] = self.objects[posted]
+        return name
+
     def size(self, object_name: str) -> int | None:
         body = self.objects.get(object_name)
         return None if body is None else len(body)
 
     def delete(self, object_name: str) -> None:
+        self.drop(posted_name(object_name) or "")
+        self.drop(object_name)
+
+    def drop(self, object_name: str) -> None:
         self.objects.pop(object_name, None)
 
 
@@ -80,7 +96,7 @@ class FakeIntake(Intake):
         self._jobs = jobs
         self._clock = clock
         self._uploads: dict[tuple[str, str], Upload] = {}
-        self._once: dict[tuple[str, str], tuple[str, str, datetime]] = {}
+        self.spent = FakeSpentUploads()
         self._lock = Lock()
 
     def add_upload(self, upload: Upload) -> None:
@@ -93,12 +109,14 @@ class FakeIntake(Intake):
         return upload
 
     def known(self, client_id: str, idempotency: Idempotency) -> Study | None:
-        once = self._once.get((client_id, idempotency.key))
-        if once is None or once[2] <= self._clock():
+        once = self._jobs.once.get((client_id, idempotency.key))
+        if once is None or once.ends <= self._clock():
             return None
-        if once[0] != idempotency.fingerprint:
+        if once.study_id is None:
+            raise IdempotencyConflict("The study that this Idempotency-Key made was erased.")
+        if once.fingerprint != idempotency.fingerprint:
             raise IdempotencyConflict("This Idempotency-Key came with another request before.")
-        return self._studies.get(client_id, once[1])
+        return self._studies.get(client_id, once.study_id)
 
     def enqueue(
         self,
@@ -120,13 +138,31 @@ class FakeIntake(Intake):
                 period = periods.start(client.plan.studies, job.metered_at)
                 job = job.model_copy(update={"metered_period": period})
             if upload_id is not None:
-                del self._uploads[client.id, upload_id]
+                self.spent.uploads.append(self._uploads.pop((client.id, upload_id)))
             if idempotency is not None:
                 ends = study.created_at + IDEMPOTENCY_LIFE
-                self._once[client.id, idempotency.key] = (idempotency.fingerprint, study.id, ends)
+                once = Once(idempotency.fingerprint, study.id, ends)
+                self._jobs.once[client.id, idempotency.key] = once
             self._studies.place(client.id, study)
             self._jobs.jobs[study.id] = job
         return study
+
+
+class FakeSpentUploads(SpentUploads):
+    """The uploads that a `FakeIntake` has made studies of."""
+
+    def __init__(self) -> None:
+        self.uploads: list[Upload] = []
+
+    def made_before(
+        self, moment: datetime, unreadable: Unreadable | None = None
+    ) -> Iterator[SpentUpload]:
+        del unreadable
+        for one in [one for one in self.uploads if one.created_at <= moment]:
+            yield SpentUpload(id=one.id, client_id=one.client_id, object_name=one.object_name)
+
+    def forget(self, upload: SpentUpload) -> None:
+        self.uploads = [one for one in self.uploads if one.id != upload.id]
 
 
 class FakeErasure(Erasure):
@@ -151,6 +187,9 @@ class FakeErasure(Erasure):
             )
         nobody = {"lease": None, "metered_at": None, "metered_period": None}
         self._jobs.jobs[study_id] = job = job.model_copy(update=nobody)
+        for name, once in self._jobs.once.items():
+            if once.study_id == study_id:
+                self._jobs.once[name] = Once(None, None, once.ends)
         self._studies.place(
             client_id,
             Study(

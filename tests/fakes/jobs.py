@@ -15,20 +15,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from chalicelib.ports import Clock
+    from chalicelib.ports import Clock, Unreadable
     from tests.fakes.tenants import FakeLedger, FakeStudyStore
 
 _OPEN = {StudyStatus.QUEUED, StudyStatus.RUNNING}
 
 
+@dataclass(frozen=True)
+class Once:
+    """What an idempotency key did, until `ends`; the others are None once its study was erased."""
+
+    fingerprint: str | None
+    study_id: str | None
+    ends: datetime
+
+
 class FakeJobStore(JobStore):
     """Jobs in a dictionary; their studies are those of `studies`, their units of `ledger`.
 
-    `deliveries`: all that the ends of studies have stored.
+    `deliveries`: all that the ends of studies have stored. `once`: what the keys of clients did.
     """
 
     def __init__(self, studies: FakeStudyStore, ledger: FakeLedger, clock: Clock) -> None:
         self.jobs: dict[str, Job] = {}
+        self.once: dict[tuple[str, str], Once] = {}
         self.deliveries: list[Delivery] = []
         self._ended: dict[str, Job] = {}
         self._studies = studies
@@ -88,7 +98,8 @@ class FakeJobStore(JobStore):
         job = self._ended.get(study_id)
         return Ended(study=study) if job is None else _ended(study, job)
 
-    def stuck(self, before: datetime) -> Iterator[Job]:
+    def stuck(self, before: datetime, unreadable: Unreadable | None = None) -> Iterator[Job]:
+        del unreadable
         now = self._clock()
         for _, job in sorted(self.jobs.items()):
             free = job.leased_until is None or job.leased_until <= now

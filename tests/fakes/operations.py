@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from chalicelib.domain import Client
-    from chalicelib.ports import Unit
+    from chalicelib.ports import Unit, Unreadable
     from tests.fakes.reports import InMemoryDocumentStore
     from tests.fakes.tenants import FakeDirectory, FakeStudyStore
 
@@ -54,7 +54,8 @@ class FakeRetentionStore(RetentionStore):
         self._left: dict[str, set[str]] = {}
         self._looked: dict[str, datetime] = {}
 
-    def turn(self, at_most: int) -> tuple[Client, ...]:
+    def turn(self, at_most: int, unreadable: Unreadable | None = None) -> tuple[Client, ...]:
+        del unreadable
         clients = self._directory.clients()
         behind = [client for client in clients if client.id > self._last]
         return tuple((behind or clients)[:at_most])

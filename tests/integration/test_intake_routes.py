@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
@@ -14,8 +16,9 @@ from pydicom.data import get_testdata_file
 
 from app import app
 from chalicelib import aws, bootstrap, settings
-from chalicelib.domain import MAX_UPLOAD_BYTES, Message, Scope
+from chalicelib.domain import LAST_BYTES, MAX_UPLOAD_BYTES, UPLOAD_LINK, Message, Scope
 from chalicelib.inputs import MAX_BODY_BYTES
+from chalicelib.services.timing import Deadline
 from chalicelib.tenants import keys, records
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.values import a_client, a_plan
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from tests.fakes.gateway import Answer
 
+FORM_IS_OVER = UPLOAD_LINK + LAST_BYTES + timedelta(seconds=1)
 KEY = {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
 
 
@@ -270,6 +274,55 @@ def test_nothing_of_an_erased_study_is_left(
     assert (left["status"], left["created_at"]) == ("deleted", study["created_at"])
     refused(gateway.get("/studies/{study_id}/report", study_id=study["id"]), 404, "not_found")
     assert used(gateway) == 1
+
+
+def test_nothing_of_an_erased_upload_is_left_whatever_its_form_takes_later(
+    table: Table, chest: bytes, log: StringIO, capfd: pytest.CaptureFixture[str]
+) -> None:
+    gateway = admit(table, mode="test")
+    form = open_upload(gateway, len(chest))
+    send(form, chest)
+    study_id = queue_upload(gateway, form["upload_id"], **KEY).json()["id"]
+    send(form, chest[::-1])
+    message = Message(client_id="acme", study_id=study_id)
+    assert bootstrap.worker().work([message]) == (None,)
+    study = gateway.get("/studies/{study_id}", study_id=study_id).json()
+    assert study["image"]["sha256"] == hashlib.sha256(chest).hexdigest()
+    word = {str(row["sk"])[:4]: row for row in table.scan()["Items"]}["ONCE"]
+    assert erase(gateway, study_id).status == 204
+    assert objects() == []
+    # The form is still good. What comes now is of no study, and goes when the form has ended.
+    send(form, chest)
+    assert objects() == [form["fields"]["key"]]
+    refused(queue_upload(gateway, form["upload_id"], **KEY), 409, "idempotency_conflict")
+    refused(queue_upload(gateway, form["upload_id"]), 404, "not_found")
+    bootstrap.sweeper().sweep(Deadline(50))
+    assert objects() == [form["fields"]["key"]]
+    made_long_ago(table, form["upload_id"])
+    bootstrap.sweeper().sweep(Deadline(50))
+    assert objects() == []
+    rows = [row for row in table.scan()["Items"] if row["sk"] != "CLIENT"]
+    assert not [row for row in rows if str(row["sk"]).startswith("UPLOAD#")]
+    assert [row["sk"] for row in rows if study_id in str(row)] == [f"STUDY#{study_id}"]
+    captured = capfd.readouterr()
+    everything = json.dumps(rows, default=str) + log.getvalue() + captured.out + captured.err
+    for secret in (
+        study["image"]["sha256"],
+        word["fingerprint"],
+        study["label"],
+        *(str(finding["probability"]) for finding in study["findings"]),
+    ):
+        assert secret not in everything
+
+
+def made_long_ago(table: Table, upload_id: str) -> None:
+    """Let the time pass that the form of a spent upload is good for."""
+    table.update_item(
+        Key=records.upload_key("acme", upload_id),
+        UpdateExpression="SET gsi1sk = :then",
+        ConditionExpression="attribute_exists(gsi1sk)",
+        ExpressionAttributeValues={":then": records.moment(bootstrap.now() - FORM_IS_OVER)},
+    )
 
 
 def test_a_queued_study_is_erased_with_its_bytes(table: Table, chest: bytes) -> None:

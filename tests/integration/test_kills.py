@@ -40,6 +40,7 @@ from chalicelib.tenants.jobs import DynamoJobStore
 from chalicelib.tenants.ledger import DynamoLedger
 from chalicelib.tenants.retention import DynamoRetentionStore
 from chalicelib.tenants.studies import DynamoStudyStore
+from chalicelib.tenants.uploads import DynamoSpentUploads
 from tests.fakes.clock import FixedClock
 from tests.fakes.inference import NEWER_FACTS, FakeClassifier, FakeDecoder, FakeGate
 from tests.fakes.operations import FakeMonitor
@@ -66,6 +67,7 @@ class Killed(BaseException):
 
 # To die between two reads, or between a write and the next read, is to die before the next write.
 WRITES = {
+    "CopyObject",
     "DeleteItem",
     "DeleteObject",
     "PutItem",
@@ -173,6 +175,8 @@ class World:
             queue=queue,
             deliveries=DynamoDeliveryStore(table),
             outbox=outbox,
+            uploads=DynamoSpentUploads(table),
+            sources=sources,
             retention=RetentionService(
                 store=DynamoRetentionStore(table),
                 folders=S3StudyFolders(lambda _id: self.s3, BUCKET),

@@ -92,6 +92,7 @@ def test_every_allowed_action_is_named(stage: str, function: str) -> None:
 NEEDED = {
     "assume_role": "sts:AssumeRole",
     "batch_get_item": "dynamodb:BatchGetItem",
+    "copy_object": "s3:PutObject",  # and GetObject of what is copied
     "change_message_visibility": "sqs:ChangeMessageVisibility",
     "delete_item": "dynamodb:DeleteItem",
     "get_item": "dynamodb:GetItem",

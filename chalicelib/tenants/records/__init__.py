@@ -10,15 +10,16 @@
 | usage   | CLIENT#<id>    | USAGE#<date>    | `used` of the period that begins on that date |
 | shard   | CLIENT#<id>    | USAGE#<date>#<n> | a part of the usage (`counter.py`)           |
 | terms   | CLIENT#<id>    | TERMS#<time>    | the plan that held from that time on          |
-| upload  | CLIENT#<id>    | UPLOAD#<id>     | forgotten at `expires_at_epoch`               |
-| once    | CLIENT#<id>    | ONCE#<sha256>   | an idempotency key's study; forgotten likewise |
+| upload  | CLIENT#<id>    | UPLOAD#<id>     | gsi1pk SPENT#<shard>, gsi1sk its time, once spent |
+| once    | CLIENT#<id>    | ONCE#<sha256>   | an idempotency key's study, nothing once erased |
 | job     | JOBS#<shard>   | <study id>      | what a worker needs of a queued study         |
 | webhook | CLIENT#<id>    | WEBHOOK         | the secrets that sign a client's events       |
 | health  | CLIENT#<id>    | WEBHOOKHEALTH   | how its webhook has fared, and whether it is off |
 | event   | CLIENT#<id>    | EVENT#<id>#<ch> | gsi1pk DUE#<shard>, gsi1sk next try, while due |
 | former  | CLIENT#<id>    | FORMER          | gsi1pk FORMER, gsi1sk <id>: a deleted client  |
 
-The audit trail has a partition of its own (`audit.py`).
+Uploads and what idempotency keys did are forgotten at their `expires_at_epoch`. The audit trail has
+a partition of its own (`audit.py`).
 
 The index needs no attributes but its keys: readers take the ids and fetch the items
 themselves, consistently. What a record holds beyond the fields of its domain value is ignored,
@@ -55,12 +56,18 @@ from chalicelib.tenants.records.deliveries import (
 )
 from chalicelib.tenants.records.jobs import (
     JOB_SHARDS,
+    SPENT_SHARDS,
+    is_spent,
     job_item,
     job_key,
     job_of,
     job_partition,
     once_item,
     once_key,
+    once_name,
+    spending,
+    spent_of,
+    spent_partition,
     upload_item,
     upload_key,
     upload_of,
@@ -75,6 +82,7 @@ from chalicelib.tenants.records.place import (
 from chalicelib.tenants.records.studies import (
     STUDY_PREFIX,
     attempts_of,
+    once_of,
     source_of,
     status_partition,
     study_item,
@@ -92,6 +100,7 @@ __all__ = [
     "INDEX",
     "JOB_SHARDS",
     "KEY_PREFIX",
+    "SPENT_SHARDS",
     "STUDY_PREFIX",
     "TERMS_PREFIX",
     "USAGE_PREFIX",
@@ -111,6 +120,7 @@ __all__ = [
     "former_key",
     "hash_pointer_key",
     "id_pointer_key",
+    "is_spent",
     "job_item",
     "job_key",
     "job_of",
@@ -118,8 +128,13 @@ __all__ = [
     "moment",
     "once_item",
     "once_key",
+    "once_name",
+    "once_of",
     "partition",
     "source_of",
+    "spending",
+    "spent_of",
+    "spent_partition",
     "status_partition",
     "study_item",
     "study_key",

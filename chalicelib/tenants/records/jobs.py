@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING
+from zlib import crc32
 
-from chalicelib.domain import Job, Upload
+from chalicelib.domain import Job, SpentUpload, Upload
 from chalicelib.tenants.records.place import FORGOTTEN_AT, moment, partition
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from chalicelib.tenants.records.place import Item
 
 JOB_SHARDS = "0123456789abcdef"
+# Spent uploads lie in so many partitions of the index, for no single one to take every write.
+SPENT_SHARDS = 4
 
 
 def job_key(study_id: str) -> Item:
@@ -60,16 +63,52 @@ def upload_of(item: Item) -> Upload:
     return Upload.model_validate(item, extra="ignore")
 
 
+def is_spent(item: Item) -> bool:
+    """Tell whether the upload of a record has become a study."""
+    return "gsi1pk" in item
+
+
+def spent_partition(shard: int) -> str:
+    """Return the index's partition key of one shard of the uploads that have become studies."""
+    return f"SPENT#{shard}"
+
+
+def spending(upload_id: str) -> tuple[str, Item, dict[str, str]]:
+    """Return the update, its values and names, by which an upload's record is a spent one's.
+
+    It is then in the index by the time at which its form was made, and holds nothing of the image
+    any more but where bytes may still come to lie.
+    """
+    shard = crc32(upload_id.encode()) % SPENT_SHARDS
+    return (
+        "SET gsi1pk = :spent, gsi1sk = created_at REMOVE #size, content_type, created_at",
+        {":spent": spent_partition(shard)},
+        {"#size": "size"},
+    )
+
+
+def spent_of(item: Item) -> SpentUpload:
+    """Return the spent upload of a record."""
+    return SpentUpload.model_validate(item, extra="ignore")
+
+
+def once_name(idempotency_key: str) -> str:
+    """Return the sort key of what an idempotency key did; its own text is not kept."""
+    return f"ONCE#{hashlib.sha256(idempotency_key.encode()).hexdigest()}"
+
+
 def once_key(client_id: str, idempotency_key: str) -> Item:
-    """Return the primary key of what an idempotency key did; its own text is not kept."""
-    digest = hashlib.sha256(idempotency_key.encode()).hexdigest()
-    return {"pk": partition(client_id), "sk": f"ONCE#{digest}"}
+    """Return the primary key of what an idempotency key did."""
+    return {"pk": partition(client_id), "sk": once_name(idempotency_key)}
 
 
 def once_item(
     client_id: str, idempotency: Idempotency, study_id: str, expires_at: datetime
 ) -> Item:
-    """Return the record that an idempotency key made a study."""
+    """Return the record that an idempotency key made a study.
+
+    Without `fingerprint` and `study_id` it says that the study was erased.
+    """
     return once_key(client_id, idempotency.key) | {
         "fingerprint": idempotency.fingerprint,
         "study_id": study_id,

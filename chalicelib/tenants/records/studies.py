@@ -28,7 +28,8 @@ def study_item(client_id: str, study: Study, job: Job | None = None) -> Item:
     """Return the record of a study, without its links: a link is a secret and soon stale.
 
     `job`: of a queued study that ends; where its bytes lay is kept. Should the worker die before
-    it has erased them, whoever comes next finds them here.
+    it has erased them, whoever comes next finds them here. So is where its idempotency key is
+    noted, which an erasure must find.
     """
     left_out = {"report", "heatmaps"} | (set() if study.findings else {"findings"})
     item = study_key(client_id, study.id) | {
@@ -38,7 +39,10 @@ def study_item(client_id: str, study: Study, job: Job | None = None) -> Item:
         "created_at": study.created_at.isoformat(),
         "document": study.model_dump_json(exclude=left_out, exclude_none=True),
     }
-    return item if job is None else item | {"source": job.object_name, "attempts": job.attempt}
+    if job is None:
+        return item
+    once = {} if job.once is None else {"once": job.once}
+    return item | {"source": job.object_name, "attempts": job.attempt} | once
 
 
 def attempts_of(item: Item) -> int:
@@ -49,6 +53,11 @@ def attempts_of(item: Item) -> int:
 def source_of(item: Item) -> str | None:
     """Return where the bytes of the study of a record lay, None when that is not known."""
     return item.get("source")
+
+
+def once_of(item: Item) -> str | None:
+    """Return where the idempotency key of the study of a record is noted, None without one."""
+    return item.get("once")
 
 
 def study_of(item: Item) -> Study:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 BUCKET = "radgate-test-sources"
 NAME = "uploads/acme/st_01JD8Z5M3Q4R6S7T8V9W0XYZAB-00112233445566778899aabbccddeeff"
+STUDY, OTHER_STUDY = "st_01JD8Z5M3Q4R6S7T8V9W0XYZAB", "st_01JD8Z5M3Q4R6S7T8V9W0XYZAC"
 IMAGE = b"\x89PNG an image"
 
 
@@ -115,6 +116,26 @@ def test_what_was_posted_lies_under_the_uploads_name(subject: Subject) -> None:
     assert subject.store.get(upload.object_name) == IMAGE
 
 
+def test_what_is_taken_stays_whatever_the_form_takes_later(subject: Subject) -> None:
+    upload = an_upload()
+    form = subject.store.form(upload)
+    assert subject.store.take(upload.object_name, STUDY) is None
+    assert subject.post(form, IMAGE)
+    taken = subject.store.take(upload.object_name, STUDY)
+    assert taken is not None
+    assert subject.post(form, IMAGE[::-1])
+    assert subject.store.get(taken) == IMAGE
+    # Another study of it, as two requests at once try, does not touch the first one's bytes.
+    other = subject.store.take(upload.object_name, OTHER_STUDY)
+    assert other is not None
+    assert (subject.store.get(taken), subject.store.get(other)) == (IMAGE, IMAGE[::-1])
+    subject.store.drop(other)
+    assert subject.store.size(upload.object_name) == len(IMAGE)
+    for _ in range(2):
+        subject.store.delete(taken)
+    assert [subject.store.size(one) for one in (taken, other, upload.object_name)] == [None] * 3
+
+
 def test_a_form_names_its_upload_its_limit_and_its_end(subject: Subject) -> None:
     upload, before = an_upload(), now()
     form = subject.store.form(upload)
@@ -169,7 +190,8 @@ def test_every_call_goes_out_in_the_name_of_the_bytes_owner(s3: S3Client) -> Non
     store.size(NAME)
     store.delete(NAME)
     store.form(an_upload())
-    assert asked == ["acme"] * 5
+    store.take(NAME, STUDY)
+    assert asked == ["acme"] * 7  # the last finds nothing, and looks whether that is so
 
 
 def test_more_than_the_cap_is_refused_before_it_is_read(s3: S3Client) -> None:
@@ -208,6 +230,7 @@ def test_a_missing_bucket_is_storage_unavailable_and_tells_nothing(
         lambda: store.get(NAME),
         lambda: store.size(NAME),
         lambda: store.delete(NAME),
+        lambda: store.take(NAME, STUDY),
     ):
         with pytest.raises(StorageUnavailable) as failed:
             action()

@@ -20,6 +20,7 @@ from chalicelib.tenants.intake import DynamoIntake
 from chalicelib.tenants.jobs import DynamoJobStore
 from chalicelib.tenants.ledger import DynamoLedger
 from chalicelib.tenants.studies import DynamoStudyStore
+from chalicelib.tenants.uploads import DynamoSpentUploads
 from tests.fakes.clock import FixedClock
 from tests.fakes.intake import FakeErasure, FakeIntake
 from tests.fakes.jobs import FakeJobStore
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
     from chalicelib.domain import Caller, Study
-    from chalicelib.ports import Erasure, Intake, JobStore, Ledger, StudyStore
+    from chalicelib.ports import Erasure, Intake, JobStore, Ledger, SpentUploads, StudyStore
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Stores:
     jobs: JobStore
     studies: StudyStore
     ledger: Ledger
+    spent: SpentUploads
     clock: FixedClock
 
     def enqueue(self, caller: Caller | None = None, **asked: Any) -> Study:
@@ -68,6 +70,7 @@ def stores_on(table: Table, clock: FixedClock) -> Stores:
         DynamoJobStore(table, clock),
         DynamoStudyStore(table, clock),
         DynamoLedger(table, clock),
+        DynamoSpentUploads(table),
         clock,
     )
 
@@ -80,12 +83,14 @@ def stores(request: pytest.FixtureRequest) -> Stores:
     ledger = FakeLedger(clock)
     studies = FakeStudyStore(ledger)
     jobs = FakeJobStore(studies, ledger, clock)
+    intake = FakeIntake(studies, ledger, jobs, clock)
     return Stores(
-        FakeIntake(studies, ledger, jobs, clock),
+        intake,
         FakeErasure(studies, jobs, clock),
         jobs,
         studies,
         ledger,
+        intake.spent,
         clock,
     )
 
@@ -167,6 +172,20 @@ def test_an_upload_is_used_up_by_its_study(stores: Stores) -> None:
     with pytest.raises(NotFound):
         stores.enqueue(upload_id=upload.id)
     assert (stores.stored(), stores.used()) == (1, 1)
+
+
+def test_an_upload_whose_study_was_made_is_known_until_it_is_forgotten(stores: Stores) -> None:
+    used, waiting, after = an_upload(), an_upload(), NOON + timedelta(seconds=1)
+    for upload in (used, waiting):
+        stores.intake.add_upload(upload)
+    stores.enqueue(upload_id=used.id)
+    assert list(stores.spent.made_before(NOON - timedelta(seconds=1))) == []
+    [found] = stores.spent.made_before(after)
+    assert (found.client_id, found.id, found.object_name) == ("acme", used.id, used.object_name)
+    for _ in range(2):
+        stores.spent.forget(found)
+    assert list(stores.spent.made_before(after)) == []
+    assert stores.intake.upload("acme", waiting.id) == waiting
 
 
 def test_a_refused_study_leaves_its_upload_usable(stores: Stores) -> None:
@@ -263,6 +282,37 @@ def test_a_key_follows_its_study(stores: Stores) -> None:
     done = a_study(id=study.id, created_at=study.created_at)
     assert stores.jobs.finish(job, done)
     assert stores.intake.known("acme", a_word()) == done
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "ended"])
+def test_a_key_whose_study_was_erased_makes_none_and_tells_nothing(
+    stores: Stores, state: str
+) -> None:
+    study = stores.enqueue(idempotency=a_word())
+    if state != "queued":
+        job = stores.jobs.begin("acme", study.id)
+        assert job is not None
+        if state == "ended":
+            assert stores.jobs.finish(job, a_study(id=study.id, created_at=study.created_at))
+    for _ in range(2):
+        stores.erasure.end(stores.erasure.begin("acme", study.id))
+    # Neither the same request nor another one is told from the other any more.
+    for word in (a_word(), a_word(request="b")):
+        with pytest.raises(IdempotencyConflict, match="erased"):
+            stores.intake.known("acme", word)
+        with pytest.raises(IdempotencyConflict, match="erased"):
+            stores.enqueue(idempotency=word)
+    assert (stores.stored(), stores.used()) == (1, 1)
+    stores.clock.advance(24 * 3600)
+    assert stores.enqueue(idempotency=a_word()).id != study.id
+
+
+def test_an_erasure_leaves_a_key_that_is_another_study_s_by_now(stores: Stores) -> None:
+    study = stores.enqueue(idempotency=a_word())
+    stores.clock.advance(24 * 3600)
+    later = stores.enqueue(idempotency=a_word())
+    stores.erasure.begin("acme", study.id)
+    assert stores.intake.known("acme", a_word()) == later
 
 
 # --- erasure ----------------------------------------------------------------------------
@@ -411,6 +461,18 @@ def test_the_row_of_an_erased_study_holds_nothing_of_its_content(table: Table) -
     assert row["gsi1pk"] == "CLIENT#acme#deleted"
     for word in ("findings", "label", "model", "image", "quality", "Cardiomegaly", "b" * 64):
         assert word not in str(row["document"])
+
+
+def test_the_rows_of_an_erased_study_hold_nothing_of_its_request(table: Table) -> None:
+    stores, upload = stores_on(table, FixedClock(NOON)), an_upload()
+    stores.intake.add_upload(upload)
+    study = stores.enqueue(idempotency=a_word(request="c"), upload_id=upload.id)
+    stores.erasure.end(stores.erasure.begin("acme", study.id))
+    rows = {str(item["sk"]).partition("#")[0]: item for item in table.scan()["Items"]}
+    assert set(rows["ONCE"]) == {"pk", "sk", records.FORGOTTEN_AT}
+    assert set(rows["UPLOAD"]) >= {"id", "client_id", "object_name", "gsi1sk"}
+    assert not {"size", "content_type"} & set(rows["UPLOAD"])
+    assert "c" * 64 not in str(rows)
 
 
 def test_an_idempotency_key_is_kept_as_its_hash_and_for_a_day(table: Table) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import ValidationError
 from ulid import ULID
 
 from chalicelib.tenants import records
@@ -136,6 +137,37 @@ def test_looks_are_noted(archive: Archive) -> None:
     archive.retention.note_look("acme", BEGAN)
     assert archive.retention.looked_at("acme") == BEGAN
     assert archive.retention.looked_at("other") is None
+
+
+def test_clients_whose_record_cannot_be_read_are_told_of_and_hold_up_nobody(table: Table) -> None:
+    store, told = DynamoRetentionStore(table), list[str]()
+
+    def unreadable(error: Exception, **ids: str) -> None:
+        assert isinstance(error, ValidationError)
+        told.append(ids["pk"])
+
+    def turn() -> list[str]:
+        told.clear()
+        return [client.id for client in store.turn(2, unreadable)]
+
+    for number in range(6):
+        table.put_item(Item=records.client_item(a_client(f"c{number}")))
+    for spoilt in ("c0", "c1", "c3", "c5"):
+        table.update_item(
+            Key=records.client_key(spoilt),
+            UpdateExpression="SET retention_days = :odd",
+            ExpressionAttributeValues={":odd": "for ever"},
+        )
+    assert (turn(), told) == (["c2"], ["CLIENT#c0", "CLIENT#c1", "CLIENT#c3"])
+    store.note_turn("c2")
+    assert (turn(), told) == (["c4"], ["CLIENT#c3"])
+    store.note_turn("c4")
+    assert (turn(), told[0]) == (["c2"], "CLIENT#c5")  # round again
+    with pytest.raises(ValidationError):
+        store.turn(2)
+    for rest in ("c2", "c4"):
+        table.delete_item(Key=records.client_key(rest))
+    assert (turn(), set(told)) == ([], {"CLIENT#c0", "CLIENT#c1", "CLIENT#c3", "CLIENT#c5"})
 
 
 def test_a_row_that_does_not_validate_is_found_like_any_other(table: Table) -> None:

@@ -274,6 +274,21 @@ def test_an_upload_becomes_a_queued_study(bench: Bench) -> None:
     assert [message.study_id for message, _ in bench.queue.sent] == [study.id]
 
 
+def test_what_is_posted_after_the_study_was_taken_in_is_none_of_it(bench: Bench) -> None:
+    caller = a_caller()
+    form = bench.upload(caller)
+    study = bench.service.enqueue_upload(caller, form.upload_id)
+    job = bench.jobs.jobs[study.id]
+    assert list(bench.sources.objects) == [job.object_name]
+    assert bench.sources.post(form, b"another image"[: len(IMAGE)])
+    assert bench.sources.get(job.object_name) == IMAGE
+    with pytest.raises(NotFound):
+        bench.service.enqueue_upload(caller, form.upload_id)
+    # Whoever clears up behind the study erases both.
+    bench.sources.delete(job.object_name)
+    assert bench.sources.objects == {}
+
+
 def test_a_form_takes_no_more_than_was_announced(bench: Bench) -> None:
     form = bench.service.open_upload(a_caller(), len(IMAGE), "image/png")
     assert form.max_bytes == len(IMAGE)

@@ -49,6 +49,8 @@ class Yard(Bench):
             queue=self.queue,
             deliveries=self.deliveries,
             outbox=self.outbox,
+            uploads=self.spent,
+            sources=self.sources,
             retention=self.expiry,
             erasure=self.erasure,
             endings=self.worker.endings,

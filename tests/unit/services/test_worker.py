@@ -124,6 +124,7 @@ class Bench:
         self.client = a_client(mail=True, webhook="https://acme.example/hook")
         self.directory.put(self.client)
         intake = FakeIntake(self.studies, self.ledger, self.jobs, self.clock)
+        self.spent = intake.spent
         self.intake = IntakeService(
             self.sources, intake, self.jobs, self.queue, self.ledger, self.clock
         )
