@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import multiprocessing
+import os
 import random
 import signal
-import subprocess
+import sys
 import time
 from threading import Timer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
 
 from admin_cli import emulator
-from tests.e2e.conftest import PROJECT, Radgate
+from admin_cli.__main__ import run
+from admin_cli.deploying.api_routes import ALIAS
+from admin_cli.deploying.fresh_processes import VARIABLE
+from admin_cli.deploying.keeping_warm import rule_name
+from tests.e2e.conftest import Radgate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+    from multiprocessing.connection import Connection
 
 # Whole deploys with torch on the mount; a busy machine takes minutes for each.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(5400)]
-STAGES = '[local]\nnetwork = "new"\nlog_days = 7\n'
+STAGES = """
+[local]
+network = "new"
+log_days = 7
+provisioned_concurrency = 1
+warm_every_minutes = 5
+"""
 # A line of progress for each step, in the order of their first appearance.
 STEPS = (
-    "1/4 foundation",
+    "stack radgate-local: creating",
     "Creating lambda function",
     "Creating Rest API",
     "writing the gateway's answers",
@@ -33,14 +48,20 @@ STEPS = (
     "packages: onto the mount",
     "model cardionet@1: onto the mount",
     "its golden answer",
+    "begins anew",
+    "processes are kept ready",
+    "warm-up of function",
     "the key opens the API",
 )
 RUN_SECONDS = 1500
 MOMENTS = random.SystemRandom()
+# Every run is a process of its own, which has loaded the command line before it begins.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([__name__, "admin_cli.deploying.deploy"])
 
 
 class Deploys(Radgate):
-    """The command line on a stage with a file system."""
+    """The command line on a stage with a file system, kept warm."""
 
     def environment(self) -> dict[str, str]:
         return super().environment() | {"RADGATE_STAGES": str(self.home.parent / "stages.toml")}
@@ -58,27 +79,38 @@ def radgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploys]:
         emulator.stop(home)
 
 
+def command_line(arguments: Sequence[str], environment: dict[str, str], told: Connection) -> None:
+    """Be `radgate ARGUMENTS`, with its progress written to a pipe."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.dup2(told.fileno(), sys.stderr.fileno())
+    with contextlib.redirect_stdout(None):
+        sys.exit(run(arguments))
+
+
 def killed(radgate: Deploys, words: str = "", seconds: float = RUN_SECONDS) -> bool:
     """Run a deploy and kill it at the first line with `words`, or after `seconds`.
 
     False when it came to its end before.
     """
     wait_for_lock(radgate)
-    with subprocess.Popen(
-        radgate.command("deploy", *([] if words else ["--force"])),
-        cwd=PROJECT,
-        env=radgate.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        timer = Timer(seconds, process.kill)
-        timer.start()
-        for line in process.stderr or ():
+    reader, writer = PROCESSES.Pipe(duplex=False)
+    arguments = ("deploy", *([] if words else ["--force"]))
+    process = PROCESSES.Process(
+        target=command_line, args=(arguments, radgate.environment(), writer)
+    )
+    process.start()
+    writer.close()
+    timer = Timer(seconds, process.kill)
+    timer.start()
+    with os.fdopen(os.dup(reader.fileno()), encoding="utf-8") as lines:
+        for line in lines:
             if words and words in line:
                 process.kill()
-        timer.cancel()
-    return process.returncode == -signal.SIGKILL
+    timer.cancel()
+    process.join()
+    reader.close()
+    return process.exitcode == -signal.SIGKILL
 
 
 def wait_for_lock(radgate: Deploys) -> None:
@@ -95,27 +127,57 @@ def wait_for_lock(radgate: Deploys) -> None:
                 return
 
 
-def deployed(radgate: Deploys) -> None:
-    """Deploy to the end, with a study by the model as its proof."""
-    wait_for_lock(radgate)
-    made = radgate.json("deploy", timeout=RUN_SECONDS)
-    assert made["smoke_test"]["model"] == "cardionet@1"
-
-
 def test_a_deploy_that_is_killed_at_each_step_ends_well(radgate: Deploys) -> None:
     for words in STEPS:
         assert killed(radgate, words), words
-    deployed(radgate)
     # Anywhere: in the middle of a step as well.
     for _ in range(2):
-        killed(radgate, seconds=MOMENTS.uniform(3, 25))
-    deployed(radgate)
+        killed(radgate, seconds=MOMENTS.uniform(1, 15))
+    wait_for_lock(radgate)
+    # To the end, with a study by the model as its proof.
+    made = radgate.json("deploy", timeout=RUN_SECONDS)
+    assert made["smoke_test"]["model"] == "cardionet@1"
     assert radgate.json("deploy", "--dry-run") == []
     models = radgate.home / "models"
     found = sorted(one.name for one in models.iterdir() if not one.name.startswith("."))
     assert found == ["active.json", "cardionet-1"]
     assert not list(models.rglob(".incoming-*"))
     runtime = models / ".runtime"
-    assert (
-        len([one for one in runtime.iterdir() if not one.name.startswith(".")]) == 2
-    )  # and active
+    names = {one.name for one in runtime.iterdir() if not one.name.startswith(".")}
+    [tree] = names - {"active.json"}
+    assert_single_and_warm(radgate, tree)
+
+
+def assert_single_and_warm(radgate: Deploys, tree: str) -> None:
+    """One API, which leads to processes that are kept ready and have the tree that serves."""
+    found = emulator.running(radgate.home)
+    assert found is not None
+    place: dict[str, Any] = {
+        "endpoint_url": found.url,
+        "region_name": emulator.REGION,
+        "aws_access_key_id": "test",
+        "aws_secret_access_key": "test",
+    }
+    gateway, functions = boto3.client("apigateway", **place), boto3.client("lambda", **place)
+    [api] = gateway.get_rest_apis(limit=500)["items"]
+    resources = gateway.get_resources(restApiId=api["id"], limit=500, embed=["methods"])["items"]
+    uris = {
+        method["methodIntegration"]["uri"]
+        for one in resources
+        for method in one.get("resourceMethods", {}).values()
+    }
+    assert {uri.partition(":function:")[2] for uri in uris} == {
+        f"radgate-local:{ALIAS}/invocations"
+    }
+    ready = functions.get_provisioned_concurrency_config(
+        FunctionName="radgate-local", Qualifier=ALIAS
+    )
+    assert (ready["Status"], ready["RequestedProvisionedConcurrentExecutions"]) == ("READY", 1)
+    for qualified in (
+        {"FunctionName": "radgate-local", "Qualifier": ALIAS},
+        {"FunctionName": "radgate-local-worker"},
+    ):
+        facts = functions.get_function_configuration(**qualified)
+        assert facts["Environment"]["Variables"][VARIABLE] == tree
+    rule = boto3.client("events", **place).describe_rule(Name=rule_name("local"))
+    assert (rule["ScheduleExpression"], rule["State"]) == ("rate(5 minutes)", "ENABLED")
