@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from chalicelib.domain import Study, StudyStatus, new_id
@@ -13,15 +13,16 @@ from chalicelib.errors import QuotaExceeded, RadgateError, StorageUnavailable
 from chalicelib.services.links import with_links
 from chalicelib.services.quota import Units
 from chalicelib.services.reading import pass_gate, succeeded, written
+from chalicelib.services.timing import in_time, side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
-    from chalicelib.domain import Caller, Radiograph
+    from chalicelib.domain import Caller, Quality, Radiograph
     from chalicelib.ports import Clock, DocumentStore, Ledger, StudyStore
     from chalicelib.services.intake import IntakeService
     from chalicelib.services.reading import Reader
-    from chalicelib.services.timing import Deadline, Stopwatch
+    from chalicelib.services.timing import Deadline, Result, Stopwatch
 
 # API Gateway gives up on a function after so many seconds, counted from when it took the request.
 GATEWAY_SECONDS = 29.0
@@ -29,9 +30,29 @@ GATEWAY_SECONDS = 29.0
 # storing take 0.1 s (docs/figures.md), and a busy machine ten times that. The transaction waits up
 # to 5 s where a client's studies meet at its counter: that is so for a queued study as well.
 AFTER_DECODING = 6.0
+# The same once the gate has judged the image.
+AFTER_GATE = 4.0
+# What is left when nothing is waited for any longer: for the documents, and for whatever else is
+# stored. A transaction takes 0.02 s, and the answer less.
+AFTER_DOCUMENTS = 2.0
+AFTER_STORING = 1.0
+# The counter is not read for the headers alone when less is left: its three tries may take so long.
+FOR_HEADERS = 20.0
 # Decoding comes on top once the pack is loaded. The slowest real file takes 0.5 s; an image of all
 # the pixels that we take, some seconds.
 AFTER_LOADING = AFTER_DECODING + 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One request."""
+
+    caller: Caller
+    body: bytes
+    stopwatch: Stopwatch
+    deadline: Deadline
+    request_id: str
+    units: Units
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +78,31 @@ class AnalysisService:
     ) -> Study:
         """Return the stored study with fresh links, or a queued one when time runs short.
 
-        Short it is when the pack is not loaded, or the image not decoded, while enough is left of
-        `deadline`. Once a prediction was made nothing is queued any more, so none is made twice.
+        Short it is when the pack is not loaded, or the image not decoded and judged, while enough
+        is left of `deadline`. Once a prediction was made nothing is queued, so none is made twice.
         The laps `decode`, `gate`, `predict`, `report` and `store` go to `stopwatch`.
         Raises what the ports raise, NotAChestXray, or QuotaExceeded; in each of these cases
-        no study is kept and nothing is metered.
+        no study is kept and nothing is metered. A storage that does not answer while there is time
+        is StorageUnavailable. Only where the transaction was under way by then may it be kept.
         """
-        created_at, units = self.clock(), units or Units(self.ledger, caller)
-        units.refuse_without(self.clock)
-        radiograph = None
-        if self.reader.classifier.warm(max(0.0, deadline.left() - AFTER_LOADING)):
-            with stopwatch.lap("decode"):
-                radiograph = self._decode(body, deadline.left() - AFTER_DECODING)
-        if radiograph is None or deadline.left() < AFTER_DECODING:
+        asked = _Asked(
+            caller, body, stopwatch, deadline, request_id, units or Units(self.ledger, caller)
+        )
+        try:
+            return self._answer(asked)
+        finally:
+            if deadline.left() < FOR_HEADERS:
+                asked.units.ask_no_more()
+
+    def _answer(self, asked: _Asked) -> Study:
+        caller, stopwatch, deadline = asked.caller, asked.stopwatch, asked.deadline
+        created_at = self.clock()
+        _awaited(lambda: asked.units.refuse_without(self.clock), deadline)
+        opened = self._open(asked)
+        if opened is None:
             with stopwatch.lap("store"):
-                return self.intake.enqueue(caller, body, request_id=request_id, units=units)
-        with stopwatch.lap("gate"):
-            quality = pass_gate(self.reader.gate, caller.client, radiograph)
+                return _awaited(lambda: self._enqueue(asked), deadline)
+        radiograph, quality = opened
         with stopwatch.lap("predict"):
             prediction = self.reader.classifier.predict(radiograph)
         begun = Study(
@@ -86,49 +115,84 @@ class AnalysisService:
         with stopwatch.lap("report"):
             files = written(self.reader.writer, study, radiograph, prediction)
         with stopwatch.lap("store"):
-            self._store(caller, study, files, units)
+            self._put(caller.client.id, study, files, deadline)
+            self._store(asked, study, files)
             return with_links(study, self.documents, caller.client.id)
+
+    def _open(self, asked: _Asked) -> tuple[Radiograph, Quality] | None:
+        """Return the image and the gate's judgement; None when they come too late to predict."""
+        deadline, radiograph = asked.deadline, None
+        if self.reader.classifier.warm(max(0.0, deadline.left() - AFTER_LOADING)):
+            with asked.stopwatch.lap("decode"):
+                radiograph = self._decode(asked.body, deadline.left() - AFTER_DECODING)
+        if radiograph is None or deadline.left() < AFTER_DECODING:
+            return None
+        with asked.stopwatch.lap("gate"):
+            quality = pass_gate(self.reader.gate, asked.caller.client, radiograph)
+        return None if deadline.left() < AFTER_GATE else (radiograph, quality)
+
+    def _enqueue(self, asked: _Asked) -> Study:
+        return self.intake.enqueue(
+            asked.caller, asked.body, request_id=asked.request_id, units=asked.units
+        )
 
     def _decode(self, body: bytes, seconds: float) -> Radiograph | None:
         """Return the radiograph, None when it takes longer than `seconds`."""
-        if seconds <= 0:
-            return None
-        decoding: Future[Radiograph] = Future()
+        with suppress(TimeoutError):  # a decoder that hangs ends by its own limits
+            return in_time(lambda: self.reader.decoder.decode(body), seconds)
+        return None
 
-        def decode() -> None:
-            try:
-                decoding.set_result(self.reader.decoder.decode(body))
-            except BaseException as error:  # noqa: BLE001 - handed over to whoever waits
-                decoding.set_exception(error)
+    def _put(
+        self, owner: str, study: Study, files: Mapping[str, bytes], deadline: Deadline
+    ) -> None:
+        """Store the documents beside each other: all of them, or none as far as that is possible.
 
-        # A thread, since nothing else lets go of a decoder that hangs. It ends by its own limits.
-        threading.Thread(target=decode, daemon=True).start()
+        They go before the study, so that one never points at nothing. What a crash after them
+        leaves is named by no study: the sweeper erases it when the client's retention is over.
+        """
+        given_up = threading.Event()
+
+        def put(name: str, body: bytes) -> None:
+            self.documents.put(owner, study.id, name, body)
+            if given_up.is_set():  # no study will name it: who comes too late clears up
+                self.documents.delete(owner, study.id, name)
+
+        calls = [partial(put, name, body) for name, body in files.items()]
         try:
-            return decoding.result(seconds)
-        except TimeoutError:
-            return None
-
-    def _store(self, caller: Caller, study: Study, files: dict[str, bytes], units: Units) -> None:
-        # The documents go first, so that a study never points at nothing. What a crash after them
-        # leaves is named by no study: the sweeper erases it when the client's retention is over.
-        owner = caller.client.id
-        try:
-            for name, body in files.items():
-                self.documents.put(owner, study.id, name, body)
-        except RadgateError:
-            self._erase(owner, study.id, files)  # also what was just put, and perhaps stored
+            side_by_side(calls, deadline, AFTER_DOCUMENTS)
+        except (RadgateError, TimeoutError) as error:
+            given_up.set()
+            self._erase(owner, study, files, deadline)  # also what may be stored after all
+            if isinstance(error, TimeoutError):
+                raise StorageUnavailable("The report storage is too slow just now.") from None
             raise
+
+    def _store(self, asked: _Asked, study: Study, files: Mapping[str, bytes]) -> None:
+        caller, deadline = asked.caller, asked.deadline
         try:
-            self.studies.add(caller, study)
-            units.spent()
+            _awaited(lambda: self.studies.add(caller, study), deadline)
+            asked.units.spent()
         except QuotaExceeded:
-            units.forget()
+            asked.units.forget()
             # Certain not to be stored. After a StorageUnavailable it may be: keep them.
-            self._erase(owner, study.id, files)
+            self._erase(caller.client.id, study, files, deadline)
             raise
 
-    def _erase(self, owner: str, study_id: str, names: Iterable[str]) -> None:
-        """Erase documents, as far as the storage lets us: the sweeper comes for the others."""
-        for name in names:
-            with suppress(StorageUnavailable):
-                self.documents.delete(owner, study_id, name)
+    def _erase(self, owner: str, study: Study, names: Iterable[str], deadline: Deadline) -> None:
+        """Erase documents, as far as storage and time let us: the sweeper comes for the others."""
+
+        def erase() -> None:
+            for name in names:
+                with suppress(StorageUnavailable):
+                    self.documents.delete(owner, study.id, name)
+
+        with suppress(TimeoutError):
+            in_time(erase, deadline.left() - AFTER_STORING)
+
+
+def _awaited(call: Callable[[], Result], deadline: Deadline) -> Result:
+    """Return what a call of the storage returns. Raises StorageUnavailable when time is over."""
+    try:
+        return in_time(call, deadline.left() - AFTER_STORING)
+    except TimeoutError:
+        raise StorageUnavailable("The storage is too slow just now.") from None

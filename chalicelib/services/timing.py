@@ -1,13 +1,20 @@
-"""Hides how the parts of one request are timed, and how much of its time is left."""
+"""Hides how the parts of one request are timed, how much of its time is left, and who waits."""
 
 from __future__ import annotations
 
+import threading
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from concurrent.futures import Future
+from contextlib import contextmanager, suppress
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+Result = TypeVar("Result")
+# So many calls are made beside each other: fewer than the connections that botocore keeps.
+AT_ONCE = 8
 
 
 class Stopwatch:
@@ -50,3 +57,49 @@ class Deadline:
     def left(self) -> float:
         """Return the seconds until the end, never below zero."""
         return max(0.0, self._ends - self._timer())
+
+
+def in_time(call: Callable[[], Result], seconds: float) -> Result:
+    """Return what `call` returns, or raise what it raises, within `seconds`.
+
+    Raises TimeoutError after that, and at once, without a call, where there is no time at all. The
+    call goes on in a thread of its own and nobody hears of it again: nothing else lets go of one
+    that hangs.
+    """
+    if seconds <= 0:
+        raise TimeoutError
+    return _begun(call).result(seconds)
+
+
+def side_by_side(calls: Sequence[Callable[[], None]], deadline: Deadline, spare: float) -> None:
+    """Make calls beside each other, and raise what the first of them raises that fails.
+
+    Raises TimeoutError when they have not all ended while `deadline` still has `spare` seconds.
+    After an error or that, calls that were begun may still be under way.
+    """
+    if deadline.left() <= spare:
+        raise TimeoutError
+    waiting: SimpleQueue[Callable[[], None]] = SimpleQueue()
+    for call in calls:
+        waiting.put(call)
+
+    def make() -> None:
+        with suppress(Empty):
+            while True:
+                waiting.get_nowait()()
+
+    for begun in [_begun(make) for _ in range(min(AT_ONCE, len(calls)))]:
+        begun.result(max(0.0, deadline.left() - spare))
+
+
+def _begun(call: Callable[[], Result]) -> Future[Result]:
+    made: Future[Result] = Future()
+
+    def make() -> None:
+        try:
+            made.set_result(call())
+        except BaseException as error:  # noqa: BLE001 - handed over to whoever waits
+            made.set_exception(error)
+
+    threading.Thread(target=make, daemon=True).start()
+    return made

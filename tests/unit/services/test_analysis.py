@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -27,11 +28,16 @@ from chalicelib.errors import (
 )
 from chalicelib.services.analysis import (
     AFTER_DECODING,
+    AFTER_DOCUMENTS,
+    AFTER_GATE,
     AFTER_LOADING,
+    AFTER_STORING,
+    FOR_HEADERS,
     GATEWAY_SECONDS,
     AnalysisService,
 )
 from chalicelib.services.intake import IntakeService
+from chalicelib.services.quota import Units
 from chalicelib.services.reading import Reader
 from chalicelib.services.timing import Deadline, Stopwatch
 from tests.fakes.clock import FixedClock
@@ -67,6 +73,7 @@ class Bench:
     gate: FakeGate = field(default_factory=FakeGate)
     classifier: FakeClassifier = field(default_factory=FakeClassifier)
     decoder: FakeDecoder = field(default_factory=FakeDecoder)
+    writer: PlainReportWriter = field(default_factory=PlainReportWriter)
 
     def __post_init__(self) -> None:
         self.ledger = FakeLedger(self.clock)
@@ -84,7 +91,7 @@ class Bench:
     def service(self) -> AnalysisService:
         jobs = FakeJobStore(self.studies, self.ledger, self.clock)
         return AnalysisService(
-            reader=Reader(self.decoder, self.gate, self.classifier, PlainReportWriter()),
+            reader=Reader(self.decoder, self.gate, self.classifier, self.writer),
             documents=self.documents,
             studies=self.studies,
             ledger=self.ledger,
@@ -381,10 +388,131 @@ def test_a_request_that_came_late_is_queued_at_once(bench: Bench) -> None:
     assert_queued(bench, caller, bench.analyse(caller, seconds=AFTER_DECODING - 0.1))
 
 
-def test_once_predicted_an_answer_is_never_queued() -> None:
-    bench, caller = slow_bench(judging=GATEWAY_SECONDS), a_caller()
-    assert bench.analyse(caller).status is StudyStatus.SUCCEEDED
-    assert (bench.classifier.predictions, bench.queue.sent) == (1, [])
+def test_an_image_that_is_judged_too_slowly_is_queued() -> None:
+    caller = a_caller()
+    in_time = slow_bench(judging=GATEWAY_SECONDS - AFTER_GATE)
+    assert in_time.analyse(caller).status is StudyStatus.SUCCEEDED
+    assert (in_time.classifier.predictions, in_time.queue.sent) == (1, [])
+    too_late = slow_bench(judging=GATEWAY_SECONDS - AFTER_GATE + 0.1)
+    assert_queued(too_late, caller, too_late.analyse(caller))
+
+
+def test_without_any_time_left_nothing_is_stored_that_nobody_hears_of(bench: Bench) -> None:
+    caller = a_caller()
+    with pytest.raises(StorageUnavailable):
+        bench.analyse(caller, seconds=AFTER_STORING)
+    assert (bench.stored(caller), bench.used(caller), bench.sources.objects) == (0, 0, {})
+
+
+# --- a storage that is slow once the prediction was made ------------------------------------
+
+
+class SlowWriter(PlainReportWriter):
+    """Leaves so many seconds of the request's time when the report is written."""
+
+    def __init__(self, clock: FixedClock, left: float) -> None:
+        self._clock = clock
+        self._takes = GATEWAY_SECONDS - left
+
+    def write(self, *args: object, **named: object) -> bytes:
+        self._clock.advance(self._takes)
+        self._takes = 0.0
+        return super().write(*args, **named)  # type: ignore[arg-type]
+
+
+class HangingDocumentStore(InMemoryDocumentStore):
+    """Stores nothing, and erases nothing, until it is let go; but it notes who has come."""
+
+    def __init__(self, now: FixedClock) -> None:
+        super().__init__(now)
+        self.let_go = threading.Event()
+        self.come: list[str] = []
+
+    def put(self, client_id: str, study_id: str, name: str, body: bytes) -> None:
+        self.come.append(name)
+        self.let_go.wait(30)
+        super().put(client_id, study_id, name, body)
+
+    def delete(self, client_id: str, study_id: str, name: str) -> None:
+        self.let_go.wait(30)
+        super().delete(client_id, study_id, name)
+
+
+class HangingStudyStore(FakeStudyStore):
+    """Stores a study once it is let go."""
+
+    let_go = threading.Event()
+
+    def add(self, caller: Caller, study: Study) -> None:
+        self.let_go.wait(30)
+        super().add(caller, study)
+
+
+def test_documents_are_not_waited_for_longer_than_there_is_time(bench: Bench) -> None:
+    caller, bench.documents = a_caller(), HangingDocumentStore(bench.clock)
+    bench.writer = SlowWriter(bench.clock, AFTER_DOCUMENTS + 0.05)
+    began = time.monotonic()
+    with pytest.raises(StorageUnavailable):
+        bench.analyse(caller)
+    assert time.monotonic() - began < AFTER_DOCUMENTS + 0.5
+    assert len(bench.documents.come) == 2, "they are stored beside each other"
+    assert (bench.stored(caller), bench.used(caller), bench.queue.sent) == (0, 0, [])
+    assert bench.classifier.predictions == 1
+    # What comes too late is of no study: it goes again.
+    bench.documents.let_go.set()
+    for _ in range(100):
+        if not len(bench.documents):
+            time.sleep(0.01)
+    assert len(bench.documents) == 0
+
+
+def test_documents_are_not_begun_without_time(bench: Bench) -> None:
+    bench.documents = HangingDocumentStore(bench.clock)
+    bench.writer = SlowWriter(bench.clock, AFTER_DOCUMENTS)
+    bench.documents.let_go.set()
+    with pytest.raises(StorageUnavailable):
+        bench.analyse(a_caller())
+    assert bench.documents.come == []
+
+
+def test_a_table_that_hangs_is_not_waited_for_longer_than_there_is_time(bench: Bench) -> None:
+    bench.studies = HangingStudyStore(bench.ledger)
+    bench.writer = SlowWriter(bench.clock, AFTER_DOCUMENTS + 0.05)
+    began = time.monotonic()
+    with pytest.raises(StorageUnavailable):
+        bench.analyse(a_caller())
+    assert time.monotonic() - began < AFTER_DOCUMENTS + 0.5
+    # It may be stored after all, so its documents stay.
+    assert len(bench.documents) == 2
+    bench.studies.let_go.set()
+
+
+def test_a_queue_that_hangs_is_not_waited_for_longer_than_there_is_time(bench: Bench) -> None:
+    class Hanging(InMemorySourceStore):
+        let_go = threading.Event()
+
+        def put(self, object_name: str, body: bytes) -> None:
+            self.let_go.wait(30)
+
+    bench.sources = Hanging(bench.clock)
+    began = time.monotonic()
+    with pytest.raises(StorageUnavailable):
+        bench.analyse(a_caller(), seconds=AFTER_STORING + 0.1)
+    assert time.monotonic() - began < 1
+    bench.sources.let_go.set()
+
+
+def test_with_no_time_left_the_counter_is_not_read_for_the_headers(bench: Bench) -> None:
+    def units_after(seconds: float) -> Units:
+        caller = a_caller(key=a_key(mode="test"))  # whose units nobody has read yet
+        units = Units(bench.ledger, caller)
+        deadline = Deadline(seconds, bench.clock.monotonic)
+        bench.service().analyse(caller, IMAGE, Stopwatch(), deadline, units=units)
+        return units
+
+    assert units_after(GATEWAY_SECONDS).usage().used == 0
+    with pytest.raises(StorageUnavailable):
+        units_after(FOR_HEADERS - 1).usage()
 
 
 def test_a_pack_that_cannot_be_loaded_is_not_waited_for_in_the_queue(bench: Bench) -> None:
