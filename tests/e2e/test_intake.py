@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -23,6 +25,19 @@ if TYPE_CHECKING:
 
     from tests.e2e.conftest import Stack
 
+SCHEDULED = json.dumps(
+    {
+        "version": "0",
+        "id": "e",
+        "account": "000000000000",
+        "region": "eu-central-1",
+        "detail": {},
+        "detail-type": "Scheduled Event",
+        "source": "aws.events",
+        "time": "2026-01-01T00:00:00Z",
+        "resources": [],
+    }
+)
 WITHIN = 240  # seconds for a queued study, with a model to load and two cores for everything
 API_GUIDE = Path(__file__).parents[2] / "docs" / "api.md"
 
@@ -65,14 +80,18 @@ def send(form: dict[str, Any], body: bytes, **fields: str) -> httpx.Response:
     )
 
 
-def objects(stack: Stack) -> set[str]:
-    s3 = boto3.client(
-        "s3",
+def aws(stack: Stack, service: Any) -> Any:
+    return boto3.client(
+        service,
         endpoint_url=stack.aws_url,
         aws_access_key_id=LOCAL_CREDENTIALS["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=LOCAL_CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
         region_name=LOCAL_CREDENTIALS["AWS_DEFAULT_REGION"],
     )
+
+
+def objects(stack: Stack) -> set[str]:
+    s3 = aws(stack, "s3")
     names = [one["Name"] for one in s3.list_buckets()["Buckets"]]
     [bucket] = [name for name in names if name.startswith("radgate-local-")]
     listed = s3.list_objects_v2(Bucket=bucket)
@@ -120,6 +139,39 @@ def test_an_image_too_large_for_the_gateway_is_uploaded_and_read(
     assert used(api) == before + 1
     # The image is kept no longer than it is needed.
     eventually(lambda: not [name for name in objects(stack) if form["upload_id"] in name])
+
+
+def test_what_a_form_takes_after_the_202_is_of_no_study_and_is_erased(
+    stack: Stack, api: httpx.Client, chest: bytes
+) -> None:
+    form = open_upload(api, len(chest))
+    assert send(form, chest).is_success
+    answer = api.post("/studies", json={"upload_id": form["upload_id"]})
+    assert answer.status_code == 202, answer.text
+    assert send(form, bytes(len(chest))).is_success  # the form is good for 15 minutes
+    study = until_ended(api, answer.request.url.join(answer.headers["location"]))
+    assert study["status"] == "succeeded", study
+    assert study["image"]["sha256"] == hashlib.sha256(chest).hexdigest()
+    assert api.delete(f"/studies/{study['id']}").status_code == 204
+    name = form["fields"]["key"]
+    assert not [one for one in objects(stack) if form["upload_id"] in one]
+    assert send(form, chest).is_success
+    assert name in objects(stack)
+    # Nobody reads it, and the sweeper erases it once the form has ended.
+    assert api.post("/studies", json={"upload_id": form["upload_id"]}).status_code == 404
+    aws(stack, "dynamodb").update_item(
+        TableName="radgate-local",
+        Key={
+            "pk": {"S": f"CLIENT#{stack.client_id}"},
+            "sk": {"S": f"UPLOAD#{form['upload_id']}"},
+        },
+        UpdateExpression="SET gsi1sk = :past",
+        ConditionExpression="attribute_exists(gsi1sk)",
+        ExpressionAttributeValues={":past": {"S": "2026-01-01T00:00:00.000000Z"}},
+    )
+    swept = aws(stack, "lambda").invoke(FunctionName="radgate-local-sweep", Payload=SCHEDULED)
+    assert "FunctionError" not in swept
+    eventually(lambda: name not in objects(stack))
 
 
 def test_a_form_takes_only_what_was_announced(api: httpx.Client) -> None:
