@@ -67,17 +67,24 @@ API Gateway writes access logs with one role for the whole account and Region. A
 _NO_LOG_ROLE = "This stage needs no role for access logs."
 
 
-def emit(
-    stage: str, settings: StageSettings, home: Path, folder: Path, clients: Sequence[Client] = ()
+def emit(  # noqa: PLR0913 - the last two have their defaults
+    stage: str,
+    settings: StageSettings,
+    home: Path,
+    folder: Path,
+    *,
+    clients: Sequence[Client] = (),
+    packages: Path | None = None,
 ) -> tuple[Path, ...]:
     """Write template, code and notes for `stage` into `folder`, and return the files' paths.
 
-    `clients`: who gets a usage plan by it. Calls no AWS. Raises CliError when the project cannot
-    be packaged.
+    `clients`: who gets a usage plan by it. `packages`: as `stage_project` takes them. Calls no AWS.
+    Raises CliError when the project cannot be packaged.
     """
     foundation = placeholder_foundation(settings)
     build = home / "build" / f"{stage}-emit"
-    stage_project(stage, foundation, build, str(home / "models") if stage == "local" else MOUNT)
+    model_dir = str(home / "models") if stage == "local" else MOUNT
+    stage_project(stage, foundation, build, model_dir, packages)
     with tempfile.TemporaryDirectory(prefix="radgate-") as temporary:
         command = ["package", "--stage", stage, temporary]
         log = home / "logs" / f"package-{stage}.log"

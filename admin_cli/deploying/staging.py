@@ -31,12 +31,19 @@ MOUNT = "/mnt/models"  # where Lambda mounts EFS; it allows no path outside /mnt
 _SKIPPED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
-def stage_project(stage: str, foundation: Foundation, build: Path, model_dir: str) -> str:
+def stage_project(
+    stage: str,
+    foundation: Foundation,
+    build: Path,
+    model_dir: str,
+    packages: Path | None = None,
+) -> str:
     """Write the deployable copy for `stage` into `build`; return the SHA-256 of what it holds.
 
-    Equal digests mean that a deploy would change nothing. Chalice's own `deployments/` (package
-    cache) and `deployed/` (what it made) in `build` are left alone. Raises CliError when a
-    configuration names a value that the stack does not have.
+    `packages`: what comes as vendor/, by default `lambda_packages` of the stage. Equal digests mean
+    that a deploy would change nothing. Chalice's own `deployments/` (package cache) and `deployed/`
+    (what it made) in `build` are left alone. Raises CliError when a configuration names a value
+    that the stack does not have.
     """
     chalice = build / ".chalice"
     chalice.mkdir(parents=True, exist_ok=True)
@@ -46,7 +53,7 @@ def stage_project(stage: str, foundation: Foundation, build: Path, model_dir: st
     shutil.copytree(PROJECT / "chalicelib", build / "chalicelib", ignore=_SKIPPED)
     # Chalice would read this file; the packages come as vendor/ (see lambda_packages).
     (build / "requirements.txt").write_text("", encoding="utf-8")
-    packages = lambda_packages(stage)
+    packages = packages or lambda_packages(stage)
     vendor = build / "vendor"
     vendor.unlink(missing_ok=True)
     vendor.symlink_to(packages, target_is_directory=True)
