@@ -1,0 +1,70 @@
+"""`POST /xray` while S3 says nothing: a refusal comes before the gateway gives up."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+from chalicelib import bootstrap
+from chalicelib.services.analysis import GATEWAY_SECONDS
+from tests.integration.conftest import admit, refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pytest
+    from mypy_boto3_dynamodb.service_resource import Table
+
+    from tests.fakes.gateway import Answer, FakeGateway
+
+
+@contextmanager
+def silent_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Be an S3 that takes a call and says nothing; yield the calls that came."""
+    came, over = list[str](), Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            came.append(self.command)
+            over.wait(60)
+
+        do_DELETE = do_PUT  # noqa: N815 - http.server's names
+
+        def log_message(self, *_: object) -> None:
+            """Keep the test's output to itself."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+    try:
+        yield came
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()
+
+
+def analyse(gateway: FakeGateway, chest: bytes, left: float) -> tuple[Answer, float]:
+    """Post an image when so many of the gateway's seconds are left; return how long it took."""
+    began = int((bootstrap.now().timestamp() - GATEWAY_SECONDS + left) * 1000)
+    start = time.monotonic()
+    answer = gateway.call("POST", "/xray", body=chest, context={"requestTimeEpoch": began})
+    return answer, time.monotonic() - start
+
+
+def test_a_storage_that_says_nothing_is_a_refusal_in_time(
+    table: Table, chest: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, left = admit(table), 10.0
+    bootstrap.models().ready()  # loaded, so that a prediction is made
+    with silent_storage(monkeypatch) as came:
+        answer, took = analyse(gateway, chest, left)
+        refused(answer, 503, "storage_unavailable")
+        assert took < left
+        assert int(answer.headers["retry-after"]) > 0
+        assert came
+    assert gateway.get("/studies").json()["items"] == []
+    assert gateway.get("/account").json()["usage"]["used"] == 0
