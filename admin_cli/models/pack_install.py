@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from admin_cli.console import CliError
+from chalicelib.durable import flush
 from chalicelib.errors import ModelUnavailable
 from chalicelib.inference.manifest import MAX_MANIFEST_BYTES
 from chalicelib.inference.packs import MANIFEST, Pack, load_manifest, read_file, verify_pack
-from chalicelib.inference.shelf import flush, keep_serving
+from chalicelib.inference.shelf import keep_serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,19 +10,19 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from chalicelib.domain import LabelFacts, ModelFacts, ModelRef, Value
+from chalicelib.durable import replace_text
 from chalicelib.errors import ModelUnavailable, NotFound
 from chalicelib.inference.manifest import MAX_MANIFEST_BYTES, Manifest, Name, Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 MANIFEST = "manifest.json"
 ACTIVE = "active.json"
@@ -192,18 +192,7 @@ def _chosen(model_dir: Path) -> _Active | None:
 
 
 def _write(model_dir: Path, choice: _Active) -> None:
-    """Replace `active.json` in one step: readers see the old file or the new one, never half."""
-    handle, temporary = tempfile.mkstemp(dir=model_dir, prefix=".active-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(choice.model_dump_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(model_dir / ACTIVE)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    replace_text(model_dir / ACTIVE, choice.model_dump_json() + "\n")
 
 
 def _folders(model_dir: Path) -> list[Path]:

@@ -5,11 +5,11 @@ Knows nothing of torch: a pack proves itself in a process of its own.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
+from chalicelib.durable import flush
 from chalicelib.errors import ModelUnavailable, NotFound
 from chalicelib.inference.packs import (
     ACTIVE,
@@ -207,12 +207,3 @@ def keep_serving(model_dir: Path) -> None:
         activate(model_dir, serving.name, serving.version)
     except (ModelUnavailable, NotFound):
         return  # none yet, or a damaged one: there is nothing to keep
-
-
-def flush(folder: Path) -> None:
-    """Make names in a folder survive a crash, too."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
-import tempfile
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from chalicelib.durable import flush, replace_text
 from chalicelib.runtime.manifest import TreeRefused, checked_name, read_manifest
 
 if TYPE_CHECKING:
@@ -103,7 +102,7 @@ class Trees:
     def publish(self, tree: str) -> None:
         """Give a finished tree its name, in one step."""
         self.incoming(tree).rename(self.folder(tree))
-        self._flush()
+        flush(self.root)
 
     def activate(self, tree: str) -> Active:
         """Let new processes import from this tree; keep the one before it for `rollback`."""
@@ -115,18 +114,7 @@ class Trees:
             return before
         else:
             now = Active(tree, before.tree)
-        handle, temporary = tempfile.mkstemp(dir=self.root, prefix=".active-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(asdict(now), file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)  # noqa: PTH101 - a name, not a path of ours
-            os.replace(temporary, self.root / ACTIVE)  # noqa: PTH105
-        except BaseException:
-            os.unlink(temporary)  # noqa: PTH108
-            raise
-        self._flush()
+        replace_text(self.root / ACTIVE, json.dumps(asdict(now)))
         return now
 
     def rollback(self) -> Active:
@@ -161,11 +149,3 @@ class Trees:
             except OSError as error:
                 raise MountBusy("another run is at work on the mount") from error
             yield
-
-    def _flush(self) -> None:
-        """Write the folder's entries down, so that a power cut undoes no rename."""
-        handle = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

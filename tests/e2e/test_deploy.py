@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from admin_cli.deploying.deployment_record import Deployment
     from admin_cli.deploying.foundation_plan import Change
+    from admin_cli.foundation import Foundation
 
 # Many whole deploys; a busy machine takes minutes for each.
 pytestmark = pytest.mark.timeout(1800)
@@ -217,7 +218,7 @@ TEARDOWN = (
     "Deleting Rest API",
     "Deleting function: ",
     "Deleting IAM role",
-    "deleting the role of function",
+    "waiting for Lambda to remove 1 network interfaces",
 )
 
 
@@ -235,9 +236,15 @@ def test_destroy_keeps_the_data_and_a_deploy_finds_it_again(home: Path) -> None:
         *(f"function {function_name('local', name)}" for name in HANDLERS),
         *(f"role {role_name('local', name)}" for name in HANDLERS),
     }
+    left = as_lambda_leaves(found)
     for words in TEARDOWN:
         with pytest.raises(Killed):
             remove_functions(target, dies_after(words))
+    # Lambda removes the interface with them.
+    assert roles() == {role_name("local", name) for name in ON_EFS}
+    boto3.client("ec2").delete_network_interface(NetworkInterfaceId=left)
+    with pytest.raises(Killed):
+        remove_functions(target, dies_after("deleting the role of function"))
     for _ in range(2):
         remove_functions(target, lambda _text: None)
         assert boto3.client("lambda").list_functions()["Functions"] == []
@@ -245,8 +252,7 @@ def test_destroy_keeps_the_data_and_a_deploy_finds_it_again(home: Path) -> None:
         wires = boto3.client("lambda").list_event_source_mappings()
         assert wires["EventSourceMappings"] == []
         assert boto3.client("events").list_rules()["Rules"] == []
-        roles = {role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]}
-        assert not {f"radgate-local-{name}" for name in HANDLERS} & roles
+        assert roles() == set()
     after = list(destroy_changes(target, data=False))
     assert {one.action for one in after} == {KEEP}
     assert after == [one for one in told_before if one.action == KEEP]
@@ -260,6 +266,20 @@ def test_destroy_keeps_the_data_and_a_deploy_finds_it_again(home: Path) -> None:
     assert kept["Body"].read() == b"kept"
     key = {"pk": {"S": "KEPT"}, "sk": {"S": "KEPT"}}
     assert "Item" in boto3.client("dynamodb").get_item(TableName=found.TableName, Key=key)
+
+
+def roles() -> set[str]:
+    """The functions' roles that are there."""
+    found = {role["RoleName"] for role in boto3.client("iam").list_roles()["Roles"]}
+    return found & {role_name("local", name) for name in HANDLERS}
+
+
+def as_lambda_leaves(found: Foundation) -> str:
+    """Make an interface of a function, which outlives it for a while on AWS; return its id."""
+    made = boto3.client("ec2").create_network_interface(
+        SubnetId=found.FunctionSubnetA, Groups=[found.FunctionSecurityGroupId]
+    )
+    return str(made["NetworkInterface"]["NetworkInterfaceId"])
 
 
 def move(home: Path) -> None:

@@ -12,11 +12,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ADAPTERS = ("inference", "reports", "tenants", "delivery", "runtime")
-ADAPTER_NEEDS = {"domain", "errors", "aws", "settings"}
+ADAPTER_NEEDS = {"domain", "durable", "errors", "aws", "settings"}
 EVERYTHING = {
     "aws",
     "bootstrap",
     "domain",
+    "durable",
     "errors",
     "http",
     "inputs",
@@ -34,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "aws": {"settings"},
     "bootstrap": EVERYTHING,
     "domain": set(),
+    "durable": set(),
     "errors": set(),
     "http": {"bootstrap", "domain", "errors", "inputs", "problems", "services"},
     "inputs": {"domain", "errors"},

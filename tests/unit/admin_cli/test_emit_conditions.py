@@ -39,6 +39,14 @@ def test_what_a_stage_does_not_have_is_not_there(network: str) -> None:
     assert not {"Conditions", "Rules"} & set(template)
 
 
+def test_a_mail_identity_that_is_shared_is_not_made() -> None:
+    fields = {"mail_domain": "mail.example.org", "mail_identity": "existing"}
+    resources = settled("prod", **fields)["Resources"]
+    assert "MailIdentity" not in resources
+    assert "MailConfiguration" in resources
+    assert "MailIdentity" in settled("prod", mail_domain="mail.example.org")["Resources"]
+
+
 def test_what_decided_cannot_be_changed_any_more() -> None:
     parameters = settled("prod", mail_domain="mail.example.org")["Parameters"]
     assert parameters["Stage"]["AllowedValues"] == ["prod"]

@@ -44,6 +44,8 @@ def test_the_projects_own_file_is_sound(stage: str) -> None:
         ({"budget_dollars": 100}, "a budget needs alarm_email"),
         ({"alarm_email": "nobody"}, "alarm_email"),
         ({"mail_domain": "no domain"}, "mail_domain"),
+        ({"mail_identity": "existing"}, "an existing mail_identity needs its mail_domain"),
+        ({"mail_domain": "a.example", "mail_identity": "old"}, "mail_identity"),
         ({"log_days": 8}, "log_days"),
         ({"throttle": {"rate_per_second": 0, "burst": 1}}, "throttle.rate_per_second"),
         ({"compress_from": 20_000_000}, "compress_from"),
@@ -108,6 +110,14 @@ def test_an_existing_network_is_passed_on() -> None:
         *("existing", "vpc-0123abcd"),
         *subnets,
     ]
+
+
+def test_a_shared_mail_domain_is_not_made() -> None:
+    own = StageSettings.model_validate({"mail_domain": "mail.example.org"})
+    shared = own.model_copy(update={"mail_identity": "existing"})
+    assert own.parameters("dev")["MailIdentityMade"] == "true"
+    assert shared.parameters("dev")["MailIdentityMade"] == "false"
+    assert shared.parameters("dev")["MailDomain"] == "mail.example.org"
 
 
 def test_a_domain_with_and_without_path() -> None:
