@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import time
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import boto3
+import botocore
 from botocore.config import Config
 from cachetools import TLRUCache
 
@@ -23,6 +25,30 @@ if TYPE_CHECKING:
     from mypy_boto3_sesv2 import SESV2Client
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sts import STSClient
+
+# From this release on PutObject takes `IfMatch`: no slow worker overwrites another's report.
+OLDEST_BOTOCORE = (1, 35, 69)
+
+_log = logging.getLogger(__name__)
+
+
+class OldBotocoreError(RuntimeError):
+    """The botocore of this runtime is older than what the code needs."""
+
+
+def check_botocore(version: str) -> None:
+    """Raise OldBotocoreError, and say so in the log, for a version that is too old.
+
+    Our package has no botocore. Lambda's runtime brings one along; which one is not ours to say.
+    """
+    if tuple(int(part) for part in re.findall(r"[0-9]+", version)[:3]) < OLDEST_BOTOCORE:
+        oldest = ".".join(map(str, OLDEST_BOTOCORE))
+        text = f"botocore {version} is too old: {oldest} is the oldest that will do."
+        _log.critical(text)
+        raise OldBotocoreError(text)
+
+
+check_botocore(botocore.__version__)
 
 # A request has 29 s at the gateway. Three tries of at most 1 s + 5 s leave room to answer
 # with an error of the contract instead of being cut off.

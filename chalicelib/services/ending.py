@@ -82,9 +82,13 @@ class Endings:
         So the lease is proven between looking and writing: whoever gets it after that writes later
         than we looked, and either our writing is refused or theirs is and they look again. What
         stays is of the last to hold the lease, as is the study's row.
+
+        A first attempt takes it for seen that nothing is there: whoever comes between comes later.
         """
+        first = job.attempt == 1
         for _ in range(MAX_ATTEMPTS + 1):  # so many can at most be at it, each refusing us once
-            seen = self.documents.states(job.client_id, job.study_id)
+            seen = {} if first else self.documents.states(job.client_id, job.study_id)
+            first = False
             held = self.jobs.renew(job)
             if held is None:
                 return None

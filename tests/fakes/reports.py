@@ -54,8 +54,8 @@ class InMemoryDocumentStore(DocumentStore):
     def put_over(
         self, client_id: str, study_id: str, name: str, body: bytes, state: str | None
     ) -> bool:
-        object_name(client_id, study_id, name)
-        if self.states(client_id, study_id).get(name) != state:
+        there = self._documents.get(object_name(client_id, study_id, name))
+        if (None if there is None else sha256(there).hexdigest()) != state:
             return False
         self.put(client_id, study_id, name, body)
         return True

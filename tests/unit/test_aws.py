@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import _lru_cache_wrapper
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -35,6 +35,25 @@ def signed_hosts() -> set[str]:
     link = aws.s3().generate_presigned_url("get_object", Params={"Bucket": "images", "Key": "a"})
     form = aws.s3().generate_presigned_post("images", "a")["url"]
     return {urlsplit(url).netloc for url in (link, form)}
+
+
+@pytest.mark.parametrize("version", ["1.34.145", "1.35.68", "1.35.9"])
+def test_a_botocore_without_conditional_writes_is_refused(
+    version: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(aws.OldBotocoreError, match=r"1\.35\.69"):
+        aws.check_botocore(version)
+    assert f"botocore {version} is too old" in caplog.text
+
+
+@pytest.mark.parametrize("version", ["1.35.69", "1.36.0", "1.43.106", "2.0.0"])
+def test_a_newer_botocore_will_do(version: str) -> None:
+    aws.check_botocore(version)
+
+
+def test_the_installed_botocore_takes_a_condition_on_what_it_overwrites() -> None:
+    put: Any = aws.s3().meta.service_model.operation_model("PutObject").input_shape
+    assert {"IfMatch", "IfNoneMatch"} <= set(put.members)
 
 
 @pytest.mark.parametrize("region", ["eu-central-1", "eu-south-2", "us-west-2"])

@@ -457,6 +457,9 @@ def test_all_of_a_study_is_of_one_pack_whoever_comes_between(bench: Bench, momen
         bench.reader = replace(bench.reader, writer=Slow())
     else:
         bench.keep_documents(Overtaken(bench.clock, moment, overtake))
+    if moment == "looked":  # as a second attempt does, since the first may have left something
+        bench.sources.failures = 1
+        assert bench.work() == (RETRY,)
     assert bench.work() == (None,)
     [study] = bench.all()
     assert study.model == NEWER_FACTS.ref
@@ -467,6 +470,14 @@ def test_all_of_a_study_is_of_one_pack_whoever_comes_between(bench: Bench, momen
     assert b"newernet" in report
     assert [bench.documents.fetch(one.url) is not None for one in shown.heatmaps] == [True]
     assert len(bench.documents) == 2  # and no second report
+
+
+def test_a_first_attempt_does_not_look_for_what_another_may_have_left(bench: Bench) -> None:
+    looks: list[str] = []
+    bench.keep_documents(Overtaken(bench.clock, "looked", lambda: looks.append("looked")))
+    bench.enqueue(IMAGE)
+    assert bench.work() == (None,)
+    assert looks == []
 
 
 def test_of_a_study_erased_under_the_worker_nothing_stays(bench: Bench) -> None:
