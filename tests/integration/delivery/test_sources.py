@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
 import pytest
 import requests
+from botocore.awsrequest import AWSResponse, HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto import mock_aws
@@ -22,6 +24,7 @@ from tests.fakes.intake import InMemorySourceStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from botocore.awsrequest import AWSPreparedRequest
     from mypy_boto3_s3 import S3Client
 
     from chalicelib.ports import SourceStore
@@ -194,12 +197,35 @@ def test_every_call_goes_out_in_the_name_of_the_bytes_owner(s3: S3Client) -> Non
     assert asked == ["acme"] * 7  # the last finds nothing, and looks whether that is so
 
 
-def test_more_than_the_cap_is_refused_before_it_is_read(s3: S3Client) -> None:
-    s3.put_object(Bucket=BUCKET, Key=NAME, Body=bytes(MAX_UPLOAD_BYTES + 1))
-    with pytest.raises(PayloadTooLarge):
-        store_on(s3).get(NAME)
-    s3.put_object(Bucket=BUCKET, Key=NAME, Body=bytes(MAX_UPLOAD_BYTES))
-    assert len(store_on(s3).get(NAME)) == MAX_UPLOAD_BYTES
+class Watched(BytesIO):
+    """A body that knows how much of it was read."""
+
+    taken = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        self.taken += len(data)
+        return data
+
+
+@pytest.mark.parametrize("size", [MAX_UPLOAD_BYTES + 1, MAX_UPLOAD_BYTES])
+def test_more_than_the_cap_is_refused_before_it_is_read(s3: S3Client, size: int) -> None:
+    body = Watched(bytes(size))
+
+    def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        """Answer as S3 does; moto takes seconds to store so much."""
+        return AWSResponse(
+            request.url, 200, HTTPHeaders.from_dict({"Content-Length": str(size)}), body
+        )
+
+    events: Any = s3.meta.events
+    events.register_first("before-send.s3.GetObject", answer)
+    if size > MAX_UPLOAD_BYTES:
+        with pytest.raises(PayloadTooLarge):
+            store_on(s3).get(NAME)
+        assert body.taken == 0
+    else:
+        assert len(store_on(s3).get(NAME)) == size
 
 
 def refuse(s3: S3Client, operation: str, code: str) -> None:
