@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 
@@ -15,12 +15,14 @@ from admin_cli.console import CliError
 from admin_cli.deploying.absent import tolerantly
 from admin_cli.deploying.mail_identity import remove_mail_identity
 from admin_cli.foundation import WAIT_SECONDS, delete_stack
-from admin_cli.gateway import Gateway, gateway_client, translated
+from admin_cli.gateway import Gateway, gateway_client
 from admin_cli.tenants.gateway_survey import Survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from mypy_boto3_apigateway import APIGatewayClient
+    from mypy_boto3_apigateway.type_defs import PatchOperationTypeDef
     from mypy_boto3_dynamodb import DynamoDBClient
 
     from admin_cli.foundation import Foundation
@@ -43,10 +45,8 @@ def remove_data(
     keys = Survey(client, stage).keys()
     for key in keys:
         gateway.delete_key(key)
-    for plan in gateway.usage_plans():
-        # Its API is gone by now, and with it what held the plan.
-        with translated(fine="NotFoundException"):
-            client.delete_usage_plan(usagePlanId=plan)
+    for plan, facts in gateway.usage_plans().items():
+        delete_plan(client, plan, facts)
     tell(f"deleting bucket {foundation.BucketName} and all that is in it")
     _delete_bucket(foundation.BucketName)
     tell(f"deleting table {foundation.TableName}")
@@ -66,6 +66,20 @@ def remove_data(
         )
     remove_mail_identity(stage, foundation.MailDomain, tell)
     delete_stack(stage, tell)
+
+
+def delete_plan(client: APIGatewayClient, plan: str, facts: Mapping[str, Any]) -> None:
+    """Delete a usage plan, which API Gateway refuses for one that still names an API's stage."""
+    for one in facts.get("apiStages") or []:
+        gone: PatchOperationTypeDef = {
+            "op": "remove",
+            "path": "/apiStages",
+            "value": f"{one['apiId']}:{one['stage']}",
+        }
+        # The API is gone by now, and may be unknown to this call.
+        release = partial(client.update_usage_plan, usagePlanId=plan, patchOperations=[gone])
+        tolerantly(release, "BadRequestException")
+    tolerantly(partial(client.delete_usage_plan, usagePlanId=plan))
 
 
 def _delete_logs(functions: Iterable[str]) -> None:

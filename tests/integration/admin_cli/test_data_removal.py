@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from moto import mock_aws
 
-from admin_cli.deploying.data_removal import delete_table
+from admin_cli.deploying.data_removal import delete_plan, delete_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,3 +74,21 @@ def test_a_run_that_was_killed_is_finished_by_the_next(tables: DynamoDBClient, a
     assert tables.list_tables()["TableNames"] == [NAME]
     delete_table(boto3.client("dynamodb"), NAME)
     assert tables.list_tables()["TableNames"] == []
+
+
+@pytest.mark.parametrize("refused", [None, "NotFoundException", "BadRequestException"])
+def test_a_usage_plan_is_freed_of_its_stage_before_it_goes(refused: str | None) -> None:
+    """Else API Gateway refuses to delete it, which no simulation does."""
+    client = boto3.client("apigateway", region_name="eu-central-1")
+    with Stubber(client) as calls:
+        patch = {"op": "remove", "path": "/apiStages", "value": "api1:v1"}
+        wanted = {"usagePlanId": "plan1", "patchOperations": [patch]}
+        if refused is None:
+            calls.add_response("update_usage_plan", {}, wanted)
+        else:  # its API went before
+            calls.add_client_error("update_usage_plan", refused, expected_params=wanted)
+        calls.add_response("delete_usage_plan", {}, {"usagePlanId": "plan1"})
+        delete_plan(client, "plan1", {"apiStages": [{"apiId": "api1", "stage": "v1"}]})
+        calls.add_client_error("delete_usage_plan", "NotFoundException")
+        delete_plan(client, "plan1", {})
+        calls.assert_no_pending_responses()
