@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from chalice.app import Response
+from chalice.app import CloudWatchEvent, Response
 
 from chalicelib import bootstrap
 from chalicelib.domain import Scope
@@ -130,20 +130,23 @@ def portal(call: Call) -> Response:
 
 
 @app.lambda_function(name="worker")
-def worker(event: dict[str, Any], _context: object) -> dict[str, Any]:
+def worker(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Work on queued studies; SQS sends those again that the answer names."""
+    bootstrap.begin_call(context)
     return bootstrap.batches().handle(event, bootstrap.worker().work)
 
 
 @app.schedule("rate(1 minute)", name="sweep")
-def sweep(_event: object) -> None:
+def sweep(event: CloudWatchEvent) -> None:
     """Find what a crash has left, and what has outlived its time."""
+    bootstrap.begin_call(event.context)
     bootstrap.sweeper().sweep(Deadline(SWEEP_SECONDS))
 
 
 @app.lambda_function(name="deliver")
-def deliver(event: dict[str, Any], _context: object) -> dict[str, Any]:
+def deliver(event: dict[str, Any], context: object) -> dict[str, Any]:
     """Mail clients and call their webhooks; SQS sends those notices again that the answer names."""
+    bootstrap.begin_call(context)
     return bootstrap.notices().handle(event, bootstrap.delivering().deliver)
 
 

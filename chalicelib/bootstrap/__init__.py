@@ -3,7 +3,7 @@
 from chalicelib.bootstrap.background import delivering, endings, sweeper, worker
 from chalicelib.bootstrap.base import now
 from chalicelib.bootstrap.inference import predictor, reader, runtime, runtime_sync
-from chalicelib.bootstrap.operation import explain, monitor, stopwatch, tracer
+from chalicelib.bootstrap.operation import begin_call, explain, monitor, stopwatch, tracer
 from chalicelib.bootstrap.queues import batches, job_queue, notices, outbox
 from chalicelib.bootstrap.requests import (
     account,
@@ -31,6 +31,7 @@ __all__ = [
     "account",
     "analysis",
     "batches",
+    "begin_call",
     "client_objects",
     "delivering",
     "delivery_store",

@@ -25,6 +25,13 @@ def monitor(function: str) -> Monitor:
     return PowertoolsMonitor(settings().stage, function)
 
 
+def begin_call(context: object) -> None:
+    """Have the log's lines name this call of a function, by Lambda's context."""
+    from chalicelib.telemetry import begin_call
+
+    begin_call(context)
+
+
 @cache
 def tracer() -> Tracer:
     """Return what traces; only for a stage that is traced, since it takes time to import."""

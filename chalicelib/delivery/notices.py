@@ -39,6 +39,13 @@ class SqsNotices:
             try:
                 deliver(notice)
             except Exception as error:  # noqa: BLE001 - it is reported, and others go on
-                self.monitor.defect("delivery", error, event_id=notice.event_id)
+                # It only points: which study it tells of, the webhook's log knows by its id.
+                self.monitor.defect(
+                    "delivery",
+                    error,
+                    event_id=notice.event_id,
+                    client=notice.client_id,
+                    channel=notice.channel,
+                )
                 failed.append(str(record["messageId"]))
         return {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}

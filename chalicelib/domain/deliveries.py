@@ -24,6 +24,7 @@ class Delivery(Value):
     """One event to be told over one channel, and how far that has come.
 
     `next_at`: when to try (again); None once it is `delivered` or given up (`failed`).
+    `request_id`: of the request that queued the study, for the log.
     """
 
     id: str = Field(description="evt_ and a ULID: the event, the same on every channel and try.")
@@ -36,6 +37,7 @@ class Delivery(Value):
     attempt: int = 0
     next_at: AwareDatetime | None
     last_error: str = Field(default="", max_length=MAX_REASON)
+    request_id: str = ""
 
 
 class Notice(Value):

@@ -84,6 +84,15 @@ class Job(Value):
     request_id: str = ""
     once: str | None = None
 
+    def facts(self) -> dict[str, str | int]:
+        """Return what a line of the log tells of it: ids alone, and which attempt."""
+        return {
+            "study_id": self.study_id,
+            "client": self.client_id,
+            "request_id": self.request_id,
+            "attempt": self.attempt,
+        }
+
 
 def taken_name(posted: str, study_id: str) -> str:
     """Return where the bytes at `posted`, which a form writes to, go for a study: no form does."""

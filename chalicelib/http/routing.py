@@ -40,6 +40,7 @@ class Api(Chalice):
 
     def __call__(self, event: dict[str, Any], context: object) -> Any:  # noqa: ANN401
         """Handle one API Gateway event (REST, payload version 1), or the schedule's warm-up."""
+        bootstrap.begin_call(context)
         if event == WARM_UP:
             return bootstrap.warm_up().model_dump()
         headers = event.get("headers") or {}

@@ -38,10 +38,13 @@ _KINDS: dict[StudyStatus, EventKind] = {
 }
 
 
-def deliveries_for(client: Client, study: Study, now: datetime) -> tuple[Delivery, ...]:
+def deliveries_for(
+    client: Client, study: Study, now: datetime, request_id: str = ""
+) -> tuple[Delivery, ...]:
     """Return what is to be told of a study that ends at `now`, by the channels a client wants.
 
-    One event, and so one id, on all of them. Nothing for a study that was erased.
+    One event, and so one id, on all of them. Nothing for a study that was erased. `request_id`: of
+    the request that queued it.
     """
     kind = _KINDS.get(study.status)
     if kind is None:
@@ -56,6 +59,7 @@ def deliveries_for(client: Client, study: Study, now: datetime) -> tuple[Deliver
             study_id=study.id,
             created_at=now,
             next_at=now,
+            request_id=request_id,
         )
         for channel in _channels(client)
     )
@@ -152,6 +156,7 @@ class DeliveryService:
             event_id=after.id,
             client=after.client_id,
             study_id=after.study_id,
+            request_id=after.request_id,
             channel=after.channel,
             status=after.status,
             attempt=after.attempt,

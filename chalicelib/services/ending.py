@@ -59,7 +59,7 @@ class Endings:
         if held is None:
             self.clear_up(job.client_id, job.study_id)
             return
-        deliveries = deliveries_for(client, study, self.clock())
+        deliveries = deliveries_for(client, study, self.clock(), job.request_id)
         stored = self.jobs.finish(held, study, deliveries)
         self._end(held, study, deliveries, stored=stored)
         if stored and held.attempt > 1:  # beside a first attempt that ends it there was no other
@@ -112,7 +112,9 @@ class Endings:
         )
         client = self.directory.client(job.client_id)
         told = client is not None and client.deleting_at is None
-        deliveries = deliveries_for(client, study, self.clock()) if client and told else ()
+        deliveries: tuple[Delivery, ...] = ()
+        if client is not None and told:
+            deliveries = deliveries_for(client, study, self.clock(), job.request_id)
         self._end(job, study, deliveries, stored=self.jobs.fail(job, study, deliveries))
 
     def clear_up(self, client_id: str, study_id: str) -> Ended | None:
@@ -158,16 +160,8 @@ class Endings:
     def _tell(self, job: Job, study: Study) -> None:
         code = str(study.error["code"]) if study.error else ""
         waited = (self.clock() - job.created_at).total_seconds()
-        self.monitor.note(
-            "study",
-            study_id=job.study_id,
-            client=job.client_id,
-            request_id=job.request_id,
-            status=study.status.value,
-            code=code,
-            attempt=job.attempt,
-            seconds=waited,
-        )
+        end = {"status": study.status.value, "code": code, "seconds": waited}
+        self.monitor.note("study", **job.facts(), **end)
         self.monitor.measure("StudyAge", waited, "Seconds")
         self.monitor.measure("StudiesEnded", 1, "Count", outcome=code or study.status.value)
 

@@ -116,7 +116,7 @@ class SweeperService:
                 break
             oldest = max(oldest, self.clock() - job.created_at)
             if self._is_due(job):
-                self._try(self._move_on, swept, job, client=job.client_id, study_id=job.study_id)
+                self._try(self._move_on, swept, job, **job.facts())
         self.monitor.measure("OldestJob", oldest.total_seconds(), "Seconds")
 
     def _is_due(self, job: Job) -> bool:
@@ -147,6 +147,7 @@ class SweeperService:
             # After the message: two of it do no harm, none would for a while.
             self.jobs.note_ring(job, self.clock())
             swept.rung += 1
+            self.monitor.note("rung", **job.facts(), rings=job.rings + 1)
 
     def _deliveries(self, swept: Swept, deadline: Deadline) -> None:
         unreadable = partial(swept.unreadable, self.monitor)
@@ -170,9 +171,11 @@ class SweeperService:
         self.uploads.forget(upload)
         swept.forms_ended += 1
 
-    def _try(self, step: Callable[..., None], swept: Swept, subject: object, **ids: str) -> None:
+    def _try(
+        self, step: Callable[..., None], swept: Swept, subject: object, **facts: str | int
+    ) -> None:
         try:
             step(swept, subject)
         except Exception as error:  # noqa: BLE001 - it is reported, and the next run comes again
             swept.failures += 1
-            self.monitor.defect("sweep", error, **ids)
+            self.monitor.defect("sweep", error, **facts)

@@ -76,7 +76,9 @@ class WorkerService:
                     batch.again[number] = self._leave(message)
                     continue
             except Exception as error:  # noqa: BLE001 - it is reported, and others go on
-                self.monitor.defect("begin", error, study_id=message.study_id)
+                self.monitor.defect(
+                    "begin", error, study_id=message.study_id, client=message.client_id
+                )
                 batch.again[number] = RETRY
                 continue
             self._take(batch, number, job, watch)
@@ -91,6 +93,8 @@ class WorkerService:
         return AT_ONCE if ended is not None and is_ours(ended.study) else None
 
     def _take(self, batch: Batch, number: int, job: Job, watch: Stopwatch) -> None:
+        # For a worker that ends without a word: this line tells in which call it was begun.
+        self.monitor.note("begun", **job.facts())
         if job.attempt == 1:
             waited = (self.clock() - job.created_at).total_seconds()
             self.monitor.measure("QueueAge", waited, "Seconds")
@@ -196,8 +200,7 @@ class WorkerService:
 
     def _failed(self, job: Job, error: Exception) -> timedelta:
         """Give a study back to the queue after a failure of ours, or end it after the last."""
-        facts = {"study_id": job.study_id, "client": job.client_id, "request_id": job.request_id}
-        self.monitor.defect("attempt", error, **facts, attempt=job.attempt)
+        self.monitor.defect("attempt", error, **job.facts())
         last = job.attempt >= MAX_ATTEMPTS
         try:
             if last or isinstance(error, LostImageError):
@@ -205,7 +208,7 @@ class WorkerService:
             else:
                 self.jobs.release(job)
         except Exception as again:  # noqa: BLE001 - the sweeper finds it when its lease is over
-            self.monitor.defect("giving up", again, **facts)
+            self.monitor.defect("giving up", again, **job.facts())
         return AT_ONCE if last else RETRY * 4 ** (job.attempt - 1)
 
 

@@ -32,10 +32,12 @@ class FakeGateway:
     """Calls the app as API Gateway does with binary types ``*/*``: bodies are base64.
 
     It checks no key, as the real one may for some seconds after a key was taken back.
+    `lambda_context`: what Lambda tells the function of each call.
     """
 
     app: Api
     key: str | None = None
+    lambda_context: object = None
 
     def get(self, route: str, query: Mapping[str, str] | None = None, **path: str) -> Answer:
         return self.call("GET", route, query=query, path=path)
@@ -74,7 +76,7 @@ class FakeGateway:
                 **(context or {}),
             },
         }
-        raw = self.app(event, None)
+        raw = self.app(event, self.lambda_context)
         answer = Answer(
             status=raw["statusCode"],
             headers={name.lower(): value for name, value in raw["headers"].items()},
