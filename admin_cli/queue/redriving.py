@@ -21,7 +21,7 @@ from chalicelib.domain import (
     Value,
     new_id,
 )
-from chalicelib.errors import QuotaExceeded
+from chalicelib.errors import IdempotencyConflict, QuotaExceeded
 from chalicelib.services.ending import is_ours
 from chalicelib.tenants.audit import Change
 from chalicelib.tenants.intake import DynamoIntake
@@ -67,7 +67,11 @@ class Redrive:
             told = "its client is suspended or being deleted"
             return Redriven(study=letter.study, queued=None, told=told), False
         # Asked first: a run that was killed may have erased the old bytes already.
-        before = self._intake.known(client.id, _once(ended.study))
+        try:
+            before = self._intake.known(client.id, _once(ended.study))
+        except IdempotencyConflict:
+            told = "nothing to do: it was queued anew, and that study was erased"
+            return Redriven(study=letter.study, queued=None, told=told), True
         if before is not None:
             self._ring(client, before)
             return Redriven(study=letter.study, queued=before.id, told="queued anew"), True

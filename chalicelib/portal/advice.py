@@ -14,7 +14,9 @@ ADVICE: dict[type[errors.RadgateError], str] = {
     errors.ScopeMissing: "The key was not issued for this; `detail` names the scope.",
     errors.NotFound: "There is nothing of that name, or it is not yours.",
     errors.NotFinished: "The study has no result yet, or the upload no bytes: ask again later.",
-    errors.IdempotencyConflict: "The `Idempotency-Key` came with another request: use a new one.",
+    errors.IdempotencyConflict: (
+        "The `Idempotency-Key` came with another request, or its study was erased: use a new one."
+    ),
     errors.PayloadTooLarge: "Too many bytes for this route: `POST /uploads` takes up to 100 MB.",
     errors.TooManyPixels: "The image has more pixels than we decode: make it smaller.",
     errors.UnsupportedMediaType: "The bytes are none of PNG, JPEG and DICOM.",

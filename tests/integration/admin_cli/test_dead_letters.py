@@ -19,6 +19,7 @@ from chalicelib.errors import StorageUnavailable
 from chalicelib.problems import defect_problem
 from chalicelib.tenants import records
 from chalicelib.tenants.audit import Trail
+from chalicelib.tenants.erasure import DynamoErasure
 from chalicelib.tenants.intake import DynamoIntake
 from chalicelib.tenants.jobs import DynamoJobStore
 from chalicelib.tenants.ledger import DynamoLedger
@@ -158,6 +159,17 @@ def test_a_failed_study_is_queued_anew_as_another(place: Place) -> None:
     assert study_id not in name
     [entry] = place.noted(study_id)
     assert (entry["action"], entry["after"]) == ("study.redrive", {"queued": new.id})
+
+
+def test_what_was_queued_anew_and_erased_is_not_queued_again(place: Place) -> None:
+    study_id = place.fail()
+    [done] = place.radgate.json("studies", "dlq", "redrive", study_id)
+    table = aws.table(place.foundation.TableName)
+    DynamoErasure(table, Stage.clock).begin("acme", done["queued"])
+    place.post(Message(client_id="acme", study_id=study_id).model_dump_json())
+    [again] = place.radgate.json("studies", "dlq", "redrive", "--all")
+    assert (again["queued"], "erased" in again["told"]) == (None, True)
+    assert (place.letters(), len(place.studies())) == ([], 2)
 
 
 def test_all_letters_at_once_as_far_as_the_quota_goes(place: Place) -> None:
