@@ -11,7 +11,7 @@ from chalicelib.tenants.audit import Change
 from chalicelib.tenants.dynamo import batch_get
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from mypy_boto3_dynamodb.service_resource import Table
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
@@ -89,6 +89,21 @@ class AuditedTable:
             }
         }
 
+    def take(self, item: Item, names: Sequence[str]) -> TransactWriteItemTypeDef:
+        """Return the removal of a record, which holds only while `names` are as in `item`."""
+        condition, values = _unchanged({name: item.get(name) for name in names})
+        write: TransactWriteItemTypeDef = {
+            "Delete": {
+                "TableName": self.table.name,
+                "Key": {"pk": item["pk"], "sk": item["sk"]},
+                "ConditionExpression": condition,
+                "ExpressionAttributeNames": {f"#{name}": name for name in names},
+            }
+        }
+        if values:  # DynamoDB refuses an empty one
+            write["Delete"]["ExpressionAttributeValues"] = values
+        return write
+
     def delete(self, key: Item) -> TransactWriteItemTypeDef:
         """Return the removal of a record."""
         place = {"pk": key["pk"], "sk": key["sk"]}
@@ -98,24 +113,30 @@ class AuditedTable:
         self, key: Item, before: Mapping[str, Attribute | None], after: Mapping[str, Attribute]
     ) -> TransactWriteItemTypeDef:
         """Return the write of `after`, which holds only while these attributes are as `before`."""
-        conditions = [THERE]
-        values: dict[str, Any] = {f":{name}": text for name, text in after.items()}
-        for name, text in before.items():
-            if text is None:
-                conditions.append(f"attribute_not_exists(#{name})")
-            else:
-                conditions.append(f"#{name} = :was_{name}")
-                values[f":was_{name}"] = text
+        condition, was = _unchanged(before)
+        values: dict[str, Any] = {f":{name}": text for name, text in after.items()} | was
         return {
             "Update": {
                 "TableName": self.table.name,
                 "Key": key,
                 "UpdateExpression": "SET " + ", ".join(f"#{name} = :{name}" for name in after),
-                "ConditionExpression": " AND ".join(conditions),
+                "ConditionExpression": condition,
                 "ExpressionAttributeNames": {f"#{name}": name for name in {*before, *after}},
                 "ExpressionAttributeValues": values,
             }
         }
+
+
+def _unchanged(before: Mapping[str, Attribute | None]) -> tuple[str, dict[str, Attribute]]:
+    """Return the condition that a record is there and has these attributes, and its values."""
+    conditions, values = [THERE], {}
+    for name, text in before.items():
+        if text is None:
+            conditions.append(f"attribute_not_exists(#{name})")
+        else:
+            conditions.append(f"#{name} = :was_{name}")
+            values[f":was_{name}"] = text
+    return " AND ".join(conditions), values
 
 
 def told(values: Mapping[str, Attribute | None]) -> dict[str, Any]:

@@ -94,13 +94,13 @@ def list_clients(context: typer.Context) -> None:
 
 @app.command()
 def show(context: typer.Context, client: ClientArgument) -> None:
-    """Show a client, its plan and its keys without their secrets.
+    """Show a client, its plan and its keys without their secrets; of those that ended, the last 20.
 
     Example: radgate clients show acme
     """
     console = console_of(context)
     registry = open_registry(console.stage)
-    found, keys = registry.client(client), registry.keys(client)
+    found, keys = registry.client(client), registry.latest_keys(client)
     if console.json:
         console.print_json(found.model_dump() | {"keys": [key_view(key) for key in keys]})
         return

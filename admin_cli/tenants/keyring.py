@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from admin_cli.tenants.audited import THERE, AuditedTable, told_key
+from admin_cli.tenants.key_reading import KeyReader
 from chalicelib.tenants import records
 from chalicelib.tenants.audit import Change
-from chalicelib.tenants.directory import DynamoDirectory
 from chalicelib.tenants.dynamo import batch_get
 
 if TYPE_CHECKING:
@@ -15,18 +15,27 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from mypy_boto3_dynamodb.service_resource import Table
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
     from chalicelib.domain import ApiKey
     from chalicelib.tenants.audit import Trail
     from chalicelib.tenants.records import Item
 
 
-class Keyring:
-    """Reads and writes keys. Every method may raise StorageUnavailable."""
+# What somebody else may have changed of a key since it was read, its last use without the trail.
+_MOVES = ("revoked_at", "expires_at", "gateway_key_id", "replaced_by", "last_used_at")
+
+
+class Keyring(KeyReader):
+    """Reads and writes keys. Every method may raise StorageUnavailable.
+
+    A key that works no more is filed apart, so that those that work can be read alone: in the
+    transaction of its revocation, or with the next key after it has expired.
+    """
 
     def __init__(self, table: Table, trail: Trail) -> None:
+        super().__init__(table)
         self._audited = AuditedTable(table, trail)
-        self._directory = DynamoDirectory(table)
 
     def add_key(self, key: ApiKey) -> bool:
         """Store a new key with its pointers; False when its client is not there or leaves."""
@@ -47,27 +56,46 @@ class Keyring:
         self._audited.trail.commit(plan)
         return added
 
-    def key(self, key_id: str) -> ApiKey | None:
-        """Return a key as it is now, or None."""
-        pointer = self._audited.read(records.id_pointer_key(key_id))
-        if pointer is None:
-            return None
-        item = self._audited.read(records.api_key_key(str(pointer["client_id"]), key_id))
-        return records.api_key_of(item) if item else None
-
-    def keys(self, client_id: str) -> tuple[ApiKey, ...]:
-        """Return a client's keys, oldest first."""
-        return self._directory.keys(client_id)
-
     def finish_key(self, key: ApiKey, gateway_key_id: str) -> ApiKey | None:
         """Note API Gateway's key; None when the key was revoked or discarded meanwhile."""
-        return self._edit("key.finish", key, {"gateway_key_id": gateway_key_id})
+
+        def allowed(item: Item) -> bool:
+            return "revoked_at" not in item
+
+        where = records.api_key_key(key.client_id, key.id)
+        values = {"gateway_key_id": gateway_key_id}
+        item = self._audited.edit("key.finish", where, values, allowed)
+        return records.api_key_of(item) if item else None
 
     def revoke_key(self, key: ApiKey, at: datetime) -> ApiKey:
         """Revoke a key; a second time changes nothing, the first time stands."""
-        return self._edit("key.revoke", key, {"revoked_at": at.isoformat()}) or (
-            self.key(key.id) or key
-        )
+        revoked: ApiKey | None = None
+
+        def plan() -> Change | None:
+            nonlocal revoked
+            item = self._record(key.client_id, key.id)
+            revoked = None if item is None else records.api_key_of(item)
+            if item is None or "revoked_at" in item:
+                return None
+            after = {"revoked_at": at.isoformat()}
+            revoked = records.api_key_of(item | after)
+            told = {"revoked_at": None}, dict(after)
+            return Change("key.revoke", key.id, key.client_id, *told, self._file(item, after))
+
+        self._audited.trail.commit(plan)
+        return revoked or key
+
+    def file_ended(self, key: ApiKey) -> None:
+        """File a key with those that ended; one that is there, gone or unfinished is left alone."""
+
+        def plan() -> Change | None:
+            item = self._audited.read(records.api_key_key(key.client_id, key.id))
+            if item is None or "gateway_key_id" not in item:
+                return None
+            told = {"ended": False}, {"ended": True}
+            return Change("key.end", key.id, key.client_id, *told, self._file(item, {}))
+
+        self._audited.trail.commit(plan)
 
     def replace_key(
         self, old: ApiKey, new: ApiKey, gateway_key_id: str, until: datetime
@@ -82,7 +110,7 @@ class Keyring:
 
         def plan() -> Change | None:
             nonlocal finished
-            items = batch_get(self._audited.table, where)
+            items = batch_get(self._table, where)
             finished = None
             if len(items) != len(where) or any("revoked_at" in item for item in items):
                 return None
@@ -104,11 +132,12 @@ class Keyring:
 
     def discard_key(self, key: ApiKey) -> None:
         """Remove a revoked key and its pointers; one that is gone already is no error."""
-        items = records.api_key_items(key)
 
         def plan() -> Change | None:
-            if self._audited.read(items[0]) is None:
+            record = self._record(key.client_id, key.id)
+            if record is None:
                 return None
+            items = [record, *records.api_key_items(key)[1:]]
             writes = [self._audited.delete(item) for item in items]
             return Change("key.discard", key.id, key.client_id, told_key(key), None, writes)
 
@@ -122,7 +151,7 @@ class Keyring:
         """
         wanted = {key.id: records.api_key_items(key)[1:] for key in keys}
         places = [_place(one) for pointers in wanted.values() for one in pointers]
-        there = batch_get(self._audited.table, places)
+        there = batch_get(self._table, places)
         lost = {
             key_id: {str(one["sk"]) for one in pointers if one not in there}
             for key_id, pointers in wanted.items()
@@ -131,11 +160,12 @@ class Keyring:
 
     def restore_pointers(self, key: ApiKey) -> None:
         """Write the pointers to a key anew; of a key that is gone, nothing."""
-        record, *pointers = records.api_key_items(key)
+        pointers = records.api_key_items(key)[1:]
 
         def plan() -> Change | None:
             lost = self.lost_pointers([key]).get(key.id)
-            if lost is None or self._audited.read(record) is None:
+            record = self._record(key.client_id, key.id)
+            if lost is None or record is None:
                 return None
             writes = [
                 self._audited.check(_place(record), THERE),
@@ -147,15 +177,16 @@ class Keyring:
 
         self._audited.trail.commit(plan)
 
-    def _edit(self, action: str, key: ApiKey, values: dict[str, str]) -> ApiKey | None:
-        """Change a key that was not revoked; None when it was, or is gone."""
+    def _file(self, item: Item, after: Item) -> list[TransactWriteItemTypeDef]:
+        """Return the writes that change a key's record and have it among those that ended.
 
-        def allowed(item: Item) -> bool:
-            return "revoked_at" not in item
-
-        where = records.api_key_key(key.client_id, key.id)
-        item = self._audited.edit(action, where, values, allowed)
-        return records.api_key_of(item) if item else None
+        One that was never finished stays where the next run looks for what is to be removed.
+        """
+        place = records.ended_key_key(str(item["client_id"]), str(item["id"]))
+        if item["sk"] == place["sk"] or "gateway_key_id" not in item:
+            before = {name: item.get(name) for name in after}
+            return [self._audited.update(_place(item), before, after)]
+        return [self._audited.take(item, _MOVES), self._audited.put(item | after | place)]
 
 
 def _place(item: Item) -> Item:

@@ -19,19 +19,19 @@ from chalicelib.domain import Scope
 app = typer.Typer(help="The secrets with which clients use the API.", no_args_is_help=True)
 app.command()(scan)
 
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=3660)
 _PROBE_SECONDS = 90
 SHOWN_ONCE = "Keep it now: it is stored only as a hash and will not be shown again."
 
 
 def parse_duration(text: str) -> timedelta:
-    """Return the time of e.g. ``90m``, ``24h``, ``90d`` or ``2w``, at most ten years."""
-    found = re.fullmatch(r"([1-9][0-9]{0,6})([mhdw])", text)
+    """Return the time of e.g. ``30s``, ``90m``, ``24h``, ``90d`` or ``2w``, at most ten years."""
+    found = re.fullmatch(r"([1-9][0-9]{0,6})([smhdw])", text)
     duration = timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else _LONGEST * 2
     if duration > _LONGEST:
         raise typer.BadParameter(
-            "a whole number with m, h, d or w, such as 90d, and at most ten years"
+            "a whole number with s, m, h, d or w, such as 90d, and at most ten years"
         )
     return duration
 
@@ -83,13 +83,19 @@ def issue(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 def list_keys(
     context: typer.Context,
     client: Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")],
+    every: Annotated[
+        bool, typer.Option("--all", help="Also those that ended longer ago than the last 20.")
+    ] = False,
 ) -> None:
     """List a client's keys, oldest first, without their secrets.
 
-    Example: radgate --stage prod --output json keys list acme
+    Those that work, and the last 20 of those that were revoked or are filed as expired.
+
+    Example: radgate --stage prod --output json keys list acme --all
     """
     console = console_of(context)
-    keys = open_registry(console.stage).keys(client)
+    registry = open_registry(console.stage)
+    keys = registry.keys(client) if every else registry.latest_keys(client)
     if console.json:
         console.print_json([key_view(key) for key in keys])
     else:

@@ -18,6 +18,7 @@ from admin_cli.console import CliError
 from admin_cli.stage import open_stage
 from admin_cli.tenants.catalogue import amiss, load_plans
 from admin_cli.tenants.client_registry import ClientRegistry
+from admin_cli.tenants.key_views import works
 from chalicelib.domain import ApiKey, Client, Scope, is_expired, new_id
 from chalicelib.tenants import keys
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 # A key that is still without its gateway key after this long was left behind by a crash; a
 # younger one may be another operator's, being made at this moment.
 ABANDONED_AFTER = timedelta(minutes=2)
+# So a client's own list of its keys stays short. To rotate, there is always room: keys that are
+# replaced go on working for a while.
+MOST_KEYS = 100
 _KEY_ID = re.compile(r"key_[0-9A-Z]{26}")
 
 
@@ -60,8 +64,18 @@ class Registry(ClientRegistry):
         self._keyring = keyring
 
     def keys(self, client_id: str) -> tuple[ApiKey, ...]:
-        """Return a client's keys, oldest first. Raises CliError when there is no such client."""
+        """Return all keys that a client ever had, oldest first.
+
+        Raises CliError when there is no such client.
+        """
         return self._keyring.keys(self.client(client_id).id)
+
+    def latest_keys(self, client_id: str) -> tuple[ApiKey, ...]:
+        """Return the keys that work, and the last 20 of those that ended; oldest first.
+
+        As many reads for a client that had thousands. Raises CliError when there is no such client.
+        """
+        return self._keyring.latest(self.client(client_id).id)
 
     def key(self, key_id: str) -> ApiKey:
         """Return a key. Raises CliError when there is none of this id."""
@@ -84,9 +98,9 @@ class Registry(ClientRegistry):
         """Make a key; its secret is returned here and can never be had again.
 
         First removes what earlier runs left half made. Raises CliError when there is no such
-        client, or the key was revoked while it was being made.
+        client, it has 100 keys that work, or the key was revoked while it was being made.
         """
-        client = self._ready_for_keys(client_id)
+        client = self._ready_for_keys(client_id, MOST_KEYS)
         now = self._clock()
         secret, key = self._mint(
             client_id=client_id,
@@ -112,7 +126,7 @@ class Registry(ClientRegistry):
         """
         old = self.key(key_id)
         self._refuse_rotation(old)
-        client = self._ready_for_keys(old.client_id)
+        client = self._ready_for_keys(old.client_id, 2 * MOST_KEYS)
         life = None if old.expires_at is None else old.expires_at - old.created_at
         now = self._clock()
         secret, new = self._mint(
@@ -170,7 +184,7 @@ class Registry(ClientRegistry):
         made = self._gateway.find_usage_plan(client.id)
         if made is None:
             made = self._gateway.create_usage_plan(client.id, client.plan)
-        for key in self._keyring.keys(client.id):
+        for key in self._keyring.working(client.id):
             dead = key.revoked_at is not None or is_expired(key, self._clock())
             if key.gateway_key_id is not None and not dead:
                 self._gateway.add_to_plan(made, key.gateway_key_id)
@@ -178,9 +192,10 @@ class Registry(ClientRegistry):
         noted = self._accounts.set_usage_plan(client.id, made, instead_of=gone)
         return self._present(noted, client.id)
 
-    def _ready_for_keys(self, client_id: str) -> Client:
+    def _ready_for_keys(self, client_id: str, most: int) -> Client:
         client = self._with_usage_plan(self.client(client_id))
-        self._discard_abandoned(client_id)
+        if self._tidy(client_id) >= most:
+            raise CliError(f"client {client_id} has {most} keys that work: revoke one first")
         return client
 
     def _refuse_rotation(self, key: ApiKey) -> None:
@@ -219,12 +234,22 @@ class Registry(ClientRegistry):
             self._gateway.delete_key(gateway_key_id)
         return closed
 
-    def _discard_abandoned(self, client_id: str) -> None:
-        """Remove keys that a crash left half made: nobody ever saw their secrets."""
-        for key in self._keyring.keys(client_id):
+    def _tidy(self, client_id: str) -> int:
+        """Put away what works no more, or never did; return how many keys are left.
+
+        Keys that a crash left half made are removed, as nobody ever saw their secrets; those that
+        have expired since are filed with the others that ended.
+        """
+        left = 0
+        for key in self._keyring.working(client_id):
             if key.gateway_key_id is None and key.created_at <= self._clock() - ABANDONED_AFTER:
                 # Revoked first, so that a run that is only slow cannot finish it meanwhile.
                 self.discard_key(key)
+            elif works(key, self._clock()):
+                left += 1
+            else:
+                self._keyring.file_ended(key)
+        return left
 
 
 def registry_of(stage: Stage) -> Registry:

@@ -40,7 +40,12 @@ if TYPE_CHECKING:
 
 # The cache of a function, the longest that a function may run, and some air.
 QUIET_AFTER = timedelta(seconds=CACHE_SECONDS + 60 + 10)
-_STAYS = (records.USAGE_PREFIX, records.TERMS_PREFIX, records.KEY_PREFIX)
+_STAYS = (
+    records.USAGE_PREFIX,
+    records.TERMS_PREFIX,
+    records.KEY_PREFIX,
+    records.ENDED_KEY_PREFIX,
+)
 _PAGE = 500
 
 

@@ -14,7 +14,6 @@ from admin_cli.tenants.key_views import state_of
 from admin_cli.tenants.leaks import scan as search
 from admin_cli.tenants.registry import registry_of
 from chalicelib.tenants import keys
-from chalicelib.tenants.directory import DynamoDirectory
 
 if TYPE_CHECKING:
     from admin_cli.console import Console
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
 _LIVE = {"active", "replaced"}
 # What opens nothing any more; anything else found ends with status 1.
 _DEAD = {"revoked", "expired"}
+# Places of one key that a person is shown.
+_SHOWN = 20
 
 
 def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command line
@@ -55,7 +56,7 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     begun = time.monotonic()
     findings = search(paths, history=history)
     seconds = time.monotonic() - begun
-    found = [_known(stage, secret, [*places]) for secret, places in findings.places.items()]
+    found = _known(stage, findings)
     live = [one for one in found if one["state"] in _LIVE]
     if not console.json:
         _show(console, found)
@@ -74,28 +75,32 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command line
         raise typer.Exit(1)
 
 
-def _known(stage: Stage | None, secret: str, places: list[str]) -> dict[str, object]:
-    """Return what may be told of a key that was found; `unknown`: not a key of this stage."""
-    told: dict[str, object] = {"hint": keys.hint(secret), "state": "not asked", "places": places}
-    if stage is None:
-        return told
-    caller = DynamoDirectory(stage.table).identify(keys.sha256(secret))
-    if caller is None:
-        return told | {"state": "unknown"}
-    return told | {
-        "state": state_of(caller.key),
-        "key": caller.key.id,
-        "client": caller.client.id,
-    }
+def _known(stage: Stage | None, findings: Findings) -> list[dict[str, object]]:
+    """Return what may be told of the keys that were found; `unknown`: not a key of this stage."""
+    hashes = {secret: keys.sha256(secret) for secret in findings.places}
+    owners = {} if stage is None else stage.keyring.of_hashes([*hashes.values()])
+    found: list[dict[str, object]] = []
+    for secret, sha256 in hashes.items():
+        told: dict[str, object] = {
+            "hint": keys.hint(secret),
+            "state": "not asked" if stage is None else "unknown",
+            "places": [*findings.places_of(secret)],
+        }
+        if (key := owners.get(sha256)) is not None:
+            told |= {"state": state_of(key), "key": key.id, "client": key.client_id}
+        found.append(told)
+    return found
 
 
 def _show(console: Console, found: list[dict[str, object]]) -> None:
     for one in found:
         owner = f"{one['key']} of {one['client']}" if "key" in one else "key"
         console.print(f"{one['hint']}  {owner}: {one['state']}")
-        places = one["places"]
-        for place in places if isinstance(places, list) else []:
+        places = one["places"] if isinstance(one["places"], list) else []
+        for place in places[:_SHOWN]:
             console.print(f"  {place}")
+        if (more := len(places) - _SHOWN) > 0:
+            console.print(f"  and {more:,} more places, which --output json lists")
 
 
 def _read(findings: Findings) -> dict[str, object]:

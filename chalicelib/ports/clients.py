@@ -26,7 +26,10 @@ class Directory(Protocol):
         """Return a client as it is now. Raises StorageUnavailable."""
 
     def keys(self, client_id: str) -> tuple[ApiKey, ...]:
-        """Return the client's keys, oldest first. Raises StorageUnavailable."""
+        """Return the client's keys that work, and the last 20 that were revoked; oldest first.
+
+        So a list stays short however many keys a client had. Raises StorageUnavailable.
+        """
 
     def note_use(self, key: ApiKey, at: datetime) -> None:
         """Note that a key was used, unless that was noted less than a minute before `at`.

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
     from chalicelib.domain import ApiKey, Client
+    from chalicelib.tenants.records import Item
 
 NOTED_EVERY = timedelta(minutes=1)
+# What a list shows: more than a client may have of keys that work, and the last of the others.
+MOST_WORKING = 250
+MOST_ENDED = 20
 
 
 class DynamoDirectory:
@@ -31,8 +35,9 @@ class DynamoDirectory:
     def identify(self, sha256: str) -> Caller | None:
         """Return whose key has this SHA-256, whatever its state. Raises StorageUnavailable.
 
-        Costs two round trips and three read units. The pointer never changes, so what it
-        leads to is read afterwards and is as fresh as a single read would be.
+        Costs two round trips and three read units, one more of each for a key that was revoked.
+        The pointer never changes, so what it leads to is read afterwards and is as fresh as a
+        single read would be.
         """
         with translated():
             pointer = self._table.get_item(
@@ -41,12 +46,15 @@ class DynamoDirectory:
         if pointer is None:
             return None
         client_id, key_id = str(pointer["client_id"]), str(pointer["key_id"])
-        items = batch_get(
-            self._table, [records.client_key(client_id), records.api_key_key(client_id, key_id)]
-        )
-        if len(items) != 2:  # noqa: PLR2004 - a client, or its key, is being deleted
+        owner = records.client_key(client_id)
+        found = batch_get(self._table, [owner, records.api_key_key(client_id, key_id)])
+        if not found or found[0]["sk"] != owner["sk"]:  # the client is being deleted
             return None
-        return Caller(client=records.client_of(items[0]), key=records.api_key_of(items[1]))
+        # Second, so that a key which ends meanwhile is in one of both places.
+        key = found[1:] or batch_get(self._table, [records.ended_key_key(client_id, key_id)])
+        if not key:  # it is being deleted
+            return None
+        return Caller(client=records.client_of(found[0]), key=records.api_key_of(key[0]))
 
     def client(self, client_id: str) -> Client | None:
         """Return a client as it is now, None when there is none. Raises StorageUnavailable."""
@@ -54,9 +62,20 @@ class DynamoDirectory:
         return records.client_of(items[0]) if items else None
 
     def keys(self, client_id: str) -> tuple[ApiKey, ...]:
-        """Return the client's keys, oldest first. Raises StorageUnavailable."""
-        items = query(self._table, Slice(records.partition(client_id), records.KEY_PREFIX))
-        return tuple(records.api_key_of(item) for item in items)
+        """Return the client's keys that work, and of the others the last 20; oldest first.
+
+        Two queries, however many keys the client ever had: those that ended lie apart. Raises
+        StorageUnavailable.
+        """
+        working = self._newest(client_id, records.KEY_PREFIX, MOST_WORKING)
+        ended = self._newest(client_id, records.ENDED_KEY_PREFIX, MOST_ENDED)
+        # A key that ended between the two reads is in both, as it was and as it is.
+        keys = {str(item["id"]): records.api_key_of(item) for item in [*working, *ended]}
+        return tuple(keys[key_id] for key_id in sorted(keys))
+
+    def _newest(self, client_id: str, prefix: str, at_most: int) -> list[Item]:
+        wanted = Slice(records.partition(client_id), prefix, newest_first=True)
+        return query(self._table, wanted, at_most)
 
     def note_use(self, key: ApiKey, at: datetime) -> None:
         """Note that a key was used, unless that was noted less than a minute before `at`.

@@ -41,8 +41,10 @@ class FakeDirectory(Directory):
         return tuple(self._clients[one] for one in sorted(self._clients))
 
     def keys(self, client_id: str) -> tuple[ApiKey, ...]:
-        own = (key for key in self._keys.values() if key.client_id == client_id)
-        return tuple(sorted(own, key=lambda key: key.id))
+        every = (key for key in self._keys.values() if key.client_id == client_id)
+        own = sorted(every, key=lambda key: key.id)
+        revoked = [key for key in own if key.revoked_at is not None][-20:]
+        return tuple(key for key in own if key.revoked_at is None or key in revoked)
 
     def note_use(self, key: ApiKey, at: datetime) -> None:
         known = self._keys.get(key.sha256)

@@ -4,6 +4,7 @@
 | ------- | -------------- | --------------- | --------------------------------------------- |
 | client  | CLIENT#<id>    | CLIENT          | gsi1pk CLIENTS, gsi1sk <id>                   |
 | key     | CLIENT#<id>    | KEY#<key id>    |                                               |
+| ended   | CLIENT#<id>    | ENDEDKEY#<key id> | a key once it works no more                 |
 | pointer | HASH#<sha256>  | HASH            | immutable: whose key has this hash            |
 | pointer | KEY#<key id>   | KEY             | immutable: whose key has this id              |
 | study   | CLIENT#<id>    | STUDY#<id>      | gsi1pk CLIENT#<id>#<status>, gsi1sk <id>      |
@@ -28,6 +29,7 @@ so that a release can be rolled back after a newer one has written.
 
 from chalicelib.tenants.records.clients import (
     ALL_CLIENTS,
+    ENDED_KEY_PREFIX,
     FORMER_CLIENTS,
     KEY_PREFIX,
     TERMS_PREFIX,
@@ -38,6 +40,7 @@ from chalicelib.tenants.records.clients import (
     client_item,
     client_key,
     client_of,
+    ended_key_key,
     former_key,
     hash_pointer_key,
     id_pointer_key,
@@ -94,6 +97,7 @@ __all__ = [
     "ALL_CLIENTS",
     "DELIVERY_LIFE",
     "DUE_SHARDS",
+    "ENDED_KEY_PREFIX",
     "EVENT_PREFIX",
     "FORGOTTEN_AT",
     "FORMER_CLIENTS",
@@ -117,6 +121,7 @@ __all__ = [
     "delivery_of",
     "due_at",
     "due_partition",
+    "ended_key_key",
     "former_key",
     "hash_pointer_key",
     "id_pointer_key",

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 ALL_CLIENTS = "CLIENTS"
 FORMER_CLIENTS = "FORMER"
 KEY_PREFIX = "KEY#"
+# Of keys that work no more, apart from the others, so that these can be read alone.
+ENDED_KEY_PREFIX = "ENDEDKEY#"
 TERMS_PREFIX = "TERMS#"
 USAGE_PREFIX = "USAGE#"
 
@@ -27,6 +29,11 @@ def client_key(client_id: str) -> Item:
 def api_key_key(client_id: str, key_id: str) -> Item:
     """Return the primary key of a key's record."""
     return {"pk": partition(client_id), "sk": f"{KEY_PREFIX}{key_id}"}
+
+
+def ended_key_key(client_id: str, key_id: str) -> Item:
+    """Return the primary key of the record of a key that works no more."""
+    return {"pk": partition(client_id), "sk": f"{ENDED_KEY_PREFIX}{key_id}"}
 
 
 def hash_pointer_key(sha256: str) -> Item:
@@ -81,12 +88,16 @@ def client_of(item: Item) -> Client:
 
 
 def api_key_items(key: ApiKey) -> tuple[Item, Item, Item]:
-    """Return a key's record and its two pointers, to be written together or not at all."""
+    """Return a key's record and its two pointers, to be written together or not at all.
+
+    The record of a revoked key lies among those of keys that work no more.
+    """
+    place = api_key_key if key.revoked_at is None else ended_key_key
     fields = key.model_dump(mode="json", exclude_none=True)
     fields["scopes"] = sorted(fields["scopes"])
     owner = {"client_id": key.client_id}
     return (
-        api_key_key(key.client_id, key.id) | fields,
+        place(key.client_id, key.id) | fields,
         hash_pointer_key(key.sha256) | owner | {"key_id": key.id},
         id_pointer_key(key.id) | owner | {"sha256": key.sha256},
     )

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from tests.integration.admin_cli.conftest import World
 
 CREATE = ["add_client", "find_usage_plan", "create_usage_plan", "set_usage_plan"]
-ISSUE = ["client", "keys", "add_key", "create_key", "add_to_plan", "finish_key"]
+ISSUE = ["client", "working", "add_key", "create_key", "add_to_plan", "finish_key"]
 # What `issue` does first when a key was left behind.
-DISCARD = ["client", "keys", "revoke_key", "find_key", "delete_key", "discard_key"]
+DISCARD = ["client", "working", "revoke_key", "find_key", "delete_key", "discard_key"]
 REVOKE = ["key", "revoke_key", "delete_key"]
 
 

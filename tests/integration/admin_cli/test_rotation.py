@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DAY = timedelta(days=1)
 ROTATE = [
-    *("key", "client", "keys", "add_key", "create_key", "add_to_plan", "replace_key"),
+    *("key", "client", "working", "add_key", "create_key", "add_to_plan", "replace_key"),
 ]
 
 

@@ -49,6 +49,7 @@ def tenants(request: pytest.FixtureRequest) -> Tenants:
     def put(client: Client, *keys: ApiKey) -> None:
         table.put_item(Item=records.client_item(client))
         for key in keys:
+            table.delete_item(Key=records.api_key_key(key.client_id, key.id))
             for item in records.api_key_items(key):
                 table.put_item(Item=item)
 
@@ -102,6 +103,24 @@ def test_keys_of_one_client_come_oldest_first(tenants: Tenants) -> None:
     tenants.put(a_client("other"), a_key("other"))
     assert tenants.directory.keys("acme") == tuple(keys)
     assert tenants.directory.keys("nobody") == ()
+
+
+def test_of_keys_that_were_revoked_the_last_twenty_are_listed(tenants: Tenants) -> None:
+    keys = [a_key(id=f"key_01JD00000000000000000000{n:02}") for n in range(30)]
+    works = {3, 29}
+    tenants.put(
+        a_client(),
+        *(
+            key if number in works else key.model_copy(update={"revoked_at": NOON})
+            for number, key in enumerate(keys)
+        ),
+    )
+    listed = [int(key.id[-2:]) for key in tenants.directory.keys("acme")]
+    assert listed == [3, *range(9, 30)]
+    # A key that is not listed is known all the same.
+    caller = tenants.directory.identify(keys[0].sha256)
+    assert caller is not None
+    assert caller.key.revoked_at == NOON
 
 
 def test_a_client_is_read_as_it_is_now(tenants: Tenants) -> None:

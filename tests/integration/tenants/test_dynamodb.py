@@ -192,7 +192,7 @@ def test_no_request_scans(table: Table) -> None:
         "Query",
         "BatchGetItem",
         "GetItem",
-        "Query",
+        *("Query", "Query"),
         "UpdateItem",
         "GetItem",
     ]

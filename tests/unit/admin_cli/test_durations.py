@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from admin_cli.tenants.clients import parse_retention
 from admin_cli.tenants.keys import parse_duration
 
-SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 604800}
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 @given(st.integers(1, 500), st.sampled_from(sorted(SECONDS)))

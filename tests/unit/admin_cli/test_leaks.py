@@ -8,14 +8,15 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from admin_cli.console import CliError
-from admin_cli.tenants.leaks import Findings, keys_in, lines_of, scan
+from admin_cli.tenants.leaks import CHECKED, Findings, keys_in, lines_of, scan
+from chalicelib.errors import KeyUnknown
 from chalicelib.tenants import keys
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -39,7 +40,7 @@ def test_a_key_in_utf_16_is_found(order: str, before: bytes, after: bytes) -> No
 def test_a_file_in_utf_16_has_its_lines(tmp_path: Path) -> None:
     first, second = keys.mint(), keys.mint("test")
     (tmp_path / "x.ini").write_text(f"[a]\nkey={first}\n\n{second}", encoding="utf-16")
-    found = places(scan([tmp_path], history=True).places, tmp_path)
+    found = places(scan([tmp_path], history=True), tmp_path)
     assert found == {first: ["x.ini:2"], second: ["x.ini:4"]}
 
 
@@ -54,11 +55,11 @@ def test_a_word_that_fails_the_checksum_is_no_key(text: str) -> None:
     assert list(keys_in(f"rgl{text}".encode())) == []
 
 
-def places(findings: dict[str, dict[str, None]], root: Path) -> dict[str, list[str]]:
+def places(findings: Findings, root: Path) -> dict[str, list[str]]:
     """Return what was found with paths from `root` on."""
     return {
-        secret: [place.replace(f"{root}/", "") for place in found]
-        for secret, found in findings.items()
+        secret: [place.replace(f"{root}/", "") for place in findings.places_of(secret)]
+        for secret in findings.places
     }
 
 
@@ -70,7 +71,7 @@ def test_files_are_searched_at_any_depth_with_their_line(tmp_path: Path) -> None
     (tmp_path / "empty").touch()
     (tmp_path / "word.txt").write_text("rgl" + "0" * 38)
     found = scan([tmp_path], history=True)
-    assert places(found.places, tmp_path) == {binary: ["dump.bin:1"], text: ["a/b/.env:3"]}
+    assert places(found, tmp_path) == {binary: ["dump.bin:1"], text: ["a/b/.env:3"]}
     assert (found.files, found.repositories, found.unreadable) == (4, 0, [])
     assert text not in repr(found)
 
@@ -80,7 +81,7 @@ def test_a_single_file_and_several_paths(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).write_text(f"{secret} {secret}\n{secret}")
     found = scan([tmp_path / "one", tmp_path / "two"], history=True)
-    assert places(found.places, tmp_path) == {secret: ["one:1", "one:2", "two:1", "two:2"]}
+    assert places(found, tmp_path) == {secret: ["one:1", "one:2", "two:1", "two:2"]}
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
@@ -116,40 +117,67 @@ class Read(bytes):
         return copy
 
 
-@pytest.mark.parametrize("lines", [1, 500, 2000])
+@pytest.mark.parametrize("lines", [1, 500, 20_000])
 def test_lines_are_counted_in_one_pass_however_many_keys_there_are(lines: int) -> None:
-    log = Read((keys.mint() + "\n").encode() * lines)
-    assert [line for line, _ in lines_of(log)] == [*range(1, lines + 1)]
-    # The lines before each key, and once the beginning, which may show UTF-16.
-    assert log.copied <= len(log) + 4096
+    secret = keys.mint()
+    log = Read((secret + "\n").encode() * lines)
+    assert lines_of(log) == {secret: [*range(1, lines + 1)]}
+    # Each byte once, some at the end of each piece twice, and the beginning, which may show UTF-16.
+    assert log.copied <= len(log) * 1.001 + 8192
 
 
 def test_a_key_far_into_a_file_has_its_line() -> None:
-    far = b"\n" * 3_000_000 + keys.mint().encode()
-    assert [line for line, _ in lines_of(far)] == [3_000_001]
+    near, far = keys.mint(), keys.mint()
+    text = b"\n" * 3_000_000 + near.encode() + b"\n" * 3_000_000 + far.encode()
+    assert lines_of(text) == {near: [3_000_001], far: [6_000_001]}
 
 
-class Place(str):
-    """A place that counts how often it is compared with others."""
-
-    __slots__ = ()
-    compared: ClassVar[int] = 0
-
-    def __eq__(self, other: object) -> bool:
-        type(self).compared += 1
-        return str.__eq__(self, other)
-
-    __hash__ = str.__hash__
+def test_what_is_checked_in_pieces_is_found_at_every_place_of_them() -> None:
+    """A file of keys that are of another length than a piece: many lie across a border."""
+    found = [keys.mint() for _ in range(500)] * 20
+    text = "\n".join(found).encode()
+    assert len(text) > 3 * CHECKED
+    assert [secret for _, secret in keys_in(text)] == found
+    assert [place for place, _ in keys_in(text)] == [*range(0, len(text), 42)]
+    wide = "\n".join(found).encode("utf-16-le")
+    assert [secret for _, secret in keys_in(wide)] == found
 
 
-def test_a_place_is_not_compared_with_those_before_it() -> None:
-    findings, count = Findings(), 1000
-    for turn in (1, 2):
-        for number in range(count):
-            findings.add("secret", Place(f"file:{number}"))
-        assert len(findings.places["secret"]) == count
-        # Twice the same place is one comparison.
-        assert Place.compared <= (turn - 1) * count + count // 100
+def test_a_line_that_has_a_key_twice_is_told_once() -> None:
+    findings, secret = Findings(), keys.mint()
+    findings.add(secret, "file", lines_of(f"{secret}{secret}\n{secret}".encode())[secret])
+    assert [*findings.places_of(secret)] == ["file:1", "file:2"]
+
+
+PIECES = st.lists(
+    st.one_of(
+        st.sampled_from(["r", "rg", "rgl", "rgt", "rglrgt", "\n", "\0", "é"]),
+        st.text(ALNUM, max_size=50),
+        st.builds(keys.mint, st.sampled_from(["live", "test"])),
+        st.builds(lambda cut: keys.mint()[:cut], st.integers(1, 40)),
+    ),
+    max_size=8,
+)
+
+
+@given(PIECES)
+def test_many_checksums_at_once_are_those_of_one(pieces: list[str]) -> None:
+    """Over arrays nothing else is a key than what the service itself takes for one."""
+    text = "".join(pieces).encode()
+    wanted = [
+        (place, window.decode())
+        for place in range(len(text))
+        if is_key(window := text[place : place + 41])
+    ]
+    assert keys_in(text) == wanted
+
+
+def is_key(window: bytes) -> bool:
+    try:
+        keys.read(window.decode("ascii"))
+    except (KeyUnknown, UnicodeDecodeError):
+        return False
+    return True
 
 
 # --- git --------------------------------------------------------------------------------
@@ -191,7 +219,7 @@ def test_what_git_keeps_is_searched(repository: Path, *, packed: bool) -> None:
     git(repository, "branch", "-q", "-D", "side")
     if packed:
         git(repository, "repack", "-q", "-a", "-d", "-k")
-    found = places(scan([repository.parent], history=True).places, repository.parent)
+    found = places(scan([repository.parent], history=True), repository.parent)
     assert set(found) == {removed, told, lost}
     assert re.fullmatch(r"repo: config\.env since [0-9a-f]{7,}", found[removed][0])
     assert found[told][0].startswith("repo: commit ")
