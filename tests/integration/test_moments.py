@@ -15,7 +15,7 @@ from pydicom.data import get_testdata_file
 ROOT = Path(__file__).resolve().parents[2]
 WATCHED = ("boto3", "fpdf", "gdcm", "numpy", "PIL", "pydicom", "torch")
 # The table's row, what a process does then, and what is there afterwards that was not before.
-MOMENTS = (
+MOMENTS: tuple[tuple[str, str, set[str]], ...] = (
     ("`import app` (Lambda's init phase)", "import app", set()),
     (
         "first keyed request",
