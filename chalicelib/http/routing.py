@@ -13,7 +13,8 @@ from chalice.app import Chalice
 from chalicelib import bootstrap, errors
 from chalicelib.http.call import Call
 from chalicelib.problems import defect_problem, problem_of
-from chalicelib.services.timing import Stopwatch
+from chalicelib.services.analysis import awaited
+from chalicelib.services.timing import Deadline, Stopwatch
 from chalicelib.services.warming import WARM_UP
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
 # The declared type is a hint, the bytes decide: no route refuses a content type.
 ANY_TYPE = ["*/*"]
+
+# Of a request's time, for the check of its key: room for a second try of a call of the table, and
+# for an answer before API Gateway gives up, also where a cold start came before.
+KEY_SECONDS = 8.0
 
 logger = Logger(service="radgate")
 
@@ -87,7 +92,8 @@ def _answer(
     try:
         if scope is not None:
             secret = call.request.headers.get("x-api-key")
-            call.caller = bootstrap.identity().verify(secret, scope)
+            check = functools.partial(bootstrap.identity().verify, secret, scope)
+            call.caller = awaited(check, Deadline(KEY_SECONDS))
             call.stopwatch = bootstrap.stopwatch()
         with call.stopwatch.about("request", request_id=call.id):
             response = handler(call, **path)

@@ -97,11 +97,11 @@ class AnalysisService:
     def _answer(self, asked: _Asked) -> Study:
         caller, stopwatch, deadline = asked.caller, asked.stopwatch, asked.deadline
         created_at = self.clock()
-        _awaited(lambda: asked.units.refuse_without(self.clock), deadline)
+        awaited(lambda: asked.units.refuse_without(self.clock), deadline)
         opened = self._open(asked)
         if opened is None:
             with stopwatch.lap("store"):
-                return _awaited(lambda: self._enqueue(asked), deadline)
+                return awaited(lambda: self._enqueue(asked), deadline)
         radiograph, quality = opened
         with stopwatch.lap("predict"):
             prediction = self.reader.classifier.predict(radiograph)
@@ -170,7 +170,7 @@ class AnalysisService:
     def _store(self, asked: _Asked, study: Study, files: Mapping[str, bytes]) -> None:
         caller, deadline = asked.caller, asked.deadline
         try:
-            _awaited(lambda: self.studies.add(caller, study), deadline)
+            awaited(lambda: self.studies.add(caller, study), deadline)
             asked.units.spent()
         except QuotaExceeded:
             asked.units.forget()
@@ -190,8 +190,11 @@ class AnalysisService:
             in_time(erase, deadline.left() - AFTER_STORING)
 
 
-def _awaited(call: Callable[[], Result], deadline: Deadline) -> Result:
-    """Return what a call of the storage returns. Raises StorageUnavailable when time is over."""
+def awaited(call: Callable[[], Result], deadline: Deadline) -> Result:
+    """Return what a call of the storage returns, or raise what it raises, while there is time.
+
+    Raises StorageUnavailable when time is over; nothing is called when it is over already.
+    """
     try:
         return in_time(call, deadline.left() - AFTER_STORING)
     except TimeoutError:

@@ -9,6 +9,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from chalicelib import bootstrap
+from chalicelib.http.routing import KEY_SECONDS
 from chalicelib.services.analysis import GATEWAY_SECONDS
 from tests.integration.conftest import admit, refused
 
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def silent_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Be an S3 that takes a call and says nothing; yield the calls that came."""
+def silent(monkeypatch: pytest.MonkeyPatch, service: str) -> Iterator[list[str]]:
+    """Be a service of AWS that takes a call and says nothing; yield the calls that came."""
     came, over = list[str](), Event()
 
     class Handler(BaseHTTPRequestHandler):
@@ -31,14 +32,14 @@ def silent_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
             came.append(self.command)
             over.wait(60)
 
-        do_DELETE = do_PUT  # noqa: N815 - http.server's names
+        do_DELETE = do_POST = do_PUT  # noqa: N815 - http.server's names
 
         def log_message(self, *_: object) -> None:
             """Keep the test's output to itself."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv(f"AWS_ENDPOINT_URL_{service}", f"http://127.0.0.1:{server.server_port}")
     try:
         yield came
     finally:
@@ -58,9 +59,9 @@ def analyse(gateway: FakeGateway, chest: bytes, left: float) -> tuple[Answer, fl
 def test_a_storage_that_says_nothing_is_a_refusal_in_time(
     table: Table, chest: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gateway, left = admit(table), 10.0
+    gateway, left = admit(table), 8.0
     bootstrap.models().ready()  # loaded, so that a prediction is made
-    with silent_storage(monkeypatch) as came:
+    with silent(monkeypatch, "S3") as came:
         answer, took = analyse(gateway, chest, left)
         refused(answer, 503, "storage_unavailable")
         assert took < left
@@ -68,3 +69,14 @@ def test_a_storage_that_says_nothing_is_a_refusal_in_time(
         assert came
     assert gateway.get("/studies").json()["items"] == []
     assert gateway.get("/account").json()["usage"]["used"] == 0
+
+
+def test_a_table_that_says_nothing_of_the_key_is_a_refusal_in_time(
+    table: Table, chest: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, left = admit(table), KEY_SECONDS
+    with silent(monkeypatch, "DYNAMODB") as came:
+        answer, took = analyse(gateway, chest, left)
+    refused(answer, 503, "storage_unavailable")
+    assert took < left
+    assert came
