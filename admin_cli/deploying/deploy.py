@@ -18,7 +18,7 @@ from admin_cli.deploying.deploy_plan import deploy_changes
 from admin_cli.deploying.deployment import deploy, keep_warm
 from admin_cli.deploying.emit import emit
 from admin_cli.deploying.emit_plans import clients_to_plan
-from admin_cli.deploying.fresh_processes import begin_anew, loaders_of
+from admin_cli.deploying.fresh_processes import begin_anew, loaders_of, serving
 from admin_cli.deploying.live_changes import check_changes
 from admin_cli.deploying.mount_models import bring_models
 from admin_cli.deploying.mount_runtime import bring_runtime
@@ -95,14 +95,14 @@ def deploy_command(  # noqa: PLR0913, PLR0917 - each is an option of the command
             made = deploy(console.stage, foundation, home, console.info, force=force)
         result = {"api_url": made.api_url, "rest_api_id": made.rest_api_id}
         console.info("3/4 packages and models")
-        tree = furnish(console.stage, foundation, home, console.info, console.progress)
+        now = furnish(console.stage, foundation, home, console.info, console.progress)
         target = Target(console.stage, settings, foundation, home)
         if adopt_stack:
             # The stack had them begin before the mount held anything.
             target.entrance(made).end_processes()
-            begin_anew(made, target.entrance(made), tree, console.info)
+            begin_anew(made, target.entrance(made), now, console.info)
         else:
-            loaders_of(made).begin_anew(tree, console.info)
+            loaders_of(made).begin_anew(now, console.info)
             keep_warm(target, made, console.info, anew=force)
         tested = None
         if settings.endpoint == "private":
@@ -126,13 +126,12 @@ def furnish(
 ) -> str | None:
     """Bring onto the mount what functions need there: packages first, as they prove the models.
 
-    Returns the tree of packages that serves, None for none. Raises CliError and botocore's errors.
+    Returns which packages serve, as `serving` tells it. Raises CliError and botocore's errors.
     """
     mount = Mount.of_stage(stage)
     bring_runtime(stage, foundation, mount, tell, bar)
     bring_models(mount, foundation.BucketName, home, open_stage(stage).trail, tell, bar)
-    active: str | None = mount.order("list")["active"]
-    return active
+    return serving(mount.order("list"))
 
 
 @contextmanager

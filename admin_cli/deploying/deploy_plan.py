@@ -12,7 +12,7 @@ from admin_cli.deploying.chalice_runner import functions_of
 from admin_cli.deploying.deployment import is_live
 from admin_cli.deploying.deployment_record import read_deployment
 from admin_cli.deploying.foundation_plan import Change, foundation_changes
-from admin_cli.deploying.fresh_processes import Loaders
+from admin_cli.deploying.fresh_processes import Loaders, serving
 from admin_cli.deploying.live_changes import check_changes
 from admin_cli.deploying.log_groups import unkept_logs
 from admin_cli.deploying.mount_models import SHIPPED, model_changes
@@ -105,9 +105,9 @@ def _completing(target: Target, record: Deployment) -> Iterator[Change]:
 def _on_mount(target: Target, known: dict[str, str]) -> Iterator[Change]:
     mount = Mount.of_stage(target.stage)
     yield from runtime_changes(target.stage, target.foundation, mount)
-    tree = mount.order("list")["active"]
-    for name in Loaders(boto3.client("lambda"), known).outdated(tree):
-        yield Change("runtime", "restart", f"function {name}, with packages {tree[:12]}")
+    now = serving(mount.order("list"))
+    for name in Loaders(boto3.client("lambda"), known).outdated(now):
+        yield Change("runtime", "restart", f"function {name}, with packages {str(now)[:12]}")
     yield from model_changes(mount)
 
 

@@ -144,13 +144,14 @@ def keep_warm(target: Target, made: Deployment, tell: Tell, *, anew: bool) -> De
     )
 
 
-def restart(stage: str, home: Path, tree: str | None, tell: Tell) -> None:
-    """Have the processes of a deployed stage end that began with another tree than this one.
+def restart(stage: str, home: Path, now: str | None, tell: Tell) -> None:
+    """Have the processes of a deployed stage end that began with another tree than serves.
 
-    Nothing is done where none is deployed. Raises CliError and botocore's errors.
+    `now`: as `fresh_processes.serving` tells it. Nothing is done where none is deployed. Raises
+    CliError and botocore's errors.
     """
     foundation = read_foundation(stage)
     made = read_deployment(foundation.TableName)
     if made is not None:
         target = Target(stage, stage_settings(stage), foundation, home)
-        begin_anew(made, target.entrance(made), tree, tell)
+        begin_anew(made, target.entrance(made), now, tell)

@@ -1,8 +1,9 @@
 """Has functions begin anew where another tree of packages serves than the one they began with.
 
 Python cannot swap torch, so a process keeps its tree until Lambda ends it, which may take hours.
-Each function that loads packages has the tree's name in its configuration: it tells what runs, and
-Lambda answers a change of it with new processes, while requests under way end in the old ones.
+Each function that loads packages has the tree's name in its environment, and how often trees were
+switched: that tells what runs, and Lambda answers a change of it with new processes, while requests
+under way end in the old ones. There and back is a change too: in between, others may have begun.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Loaders:
     pause: Callable[[float], None] = time.sleep
 
     def noted(self) -> dict[str, str]:
-        """Return the tree that each function has noted, by its name in config.json, "" for none.
+        """Return what each function has noted, by its name in config.json, "" for nothing.
 
         A function that is not there is left out. Raises botocore's errors.
         """
@@ -57,26 +58,26 @@ class Loaders:
                 found[name] = known[1].get(VARIABLE, "")
         return found
 
-    def outdated(self, tree: str | None) -> Iterator[str]:
+    def outdated(self, serving: str | None) -> Iterator[str]:
         """Yield the functions, as AWS names them, whose processes began with another tree.
 
-        `tree`: the one that serves, None where none ever did. Raises botocore's errors.
+        `serving`: as `serving` below tells it. Raises botocore's errors.
         """
         for name, noted in self.noted().items():
-            if tree is not None and noted != tree:
+            if serving is not None and noted != serving:
                 yield self.functions[name]
 
-    def begin_anew(self, tree: str | None, tell: Callable[[str], None]) -> None:
-        """Note the tree in each function that has another, which ends its processes.
+    def begin_anew(self, serving: str | None, tell: Callable[[str], None]) -> None:
+        """Note what serves in each function that has noted another, which ends its processes.
 
         Whatever is cut off is done by the next call. Raises CliError when a function is changed
         by somebody else all the while, and botocore's errors.
         """
-        for function in self.outdated(tree):
-            tell(f"function {function} begins anew, with packages {str(tree)[:12]}")
-            self._note(function, str(tree))
+        for function in self.outdated(serving):
+            tell(f"function {function} begins anew, with packages {str(serving)[:12]}")
+            self._note(function, str(serving))
 
-    def _note(self, function: str, tree: str) -> None:
+    def _note(self, function: str, serving: str) -> None:
         for _ in range(_TRIES):
             self.client.get_waiter("function_updated_v2").wait(FunctionName=function)
             revision, variables = self._variables(function)
@@ -85,7 +86,7 @@ class Loaders:
                 self.client.update_function_configuration(
                     FunctionName=function,
                     RevisionId=revision,
-                    Environment={"Variables": {**variables, VARIABLE: tree}},
+                    Environment={"Variables": {**variables, VARIABLE: serving}},
                 )
             except ClientError as error:
                 if error.response["Error"]["Code"] not in _CHANGED:
@@ -105,29 +106,37 @@ class Loaders:
         return facts["RevisionId"], environment.get("Variables", {})
 
 
+def serving(facts: Mapping[str, Any]) -> str | None:
+    """Return what functions note, of what the mount says; None where no tree ever served."""
+    if facts["active"] is None:
+        return None
+    # A function of an older release does not count.
+    return f"{facts['active']}:{facts.get('switches', 0)}"
+
+
 def loaders_of(made: Deployment) -> Loaders:
     """Return the functions of a deployed stage that load packages."""
     return Loaders(boto3.client("lambda"), functions_of(made.chalice))
 
 
 def begin_anew(
-    made: Deployment, entrance: Entrance, tree: str | None, tell: Callable[[str], None]
+    made: Deployment, entrance: Entrance, now: str | None, tell: Callable[[str], None]
 ) -> None:
     """Have all processes of a deployed stage that began with another tree end.
 
-    Also those that are kept ready. Twice is no error, and the second run finishes what the first
-    has begun. Raises CliError and botocore's errors.
+    Also those that are kept ready. `now`: as `serving` tells it. Twice is no error, and the second
+    run finishes what the first has begun. Raises CliError and botocore's errors.
     """
     loaders = loaders_of(made)
     if made.digest:
-        loaders.begin_anew(tree, tell)
+        loaders.begin_anew(now, tell)
         entrance.renew(tell)
         return
     # A template made the stage. Its versions and alias are the stack's, so those that are kept
     # ready are dropped and asked for again: before, so that a run that is killed drops them again.
-    if any(loaders.outdated(tree)):
+    if any(loaders.outdated(now)):
         entrance.end_processes()
-    loaders.begin_anew(tree, tell)
+    loaders.begin_anew(now, tell)
     entrance.refill(tell)
 
 
@@ -141,9 +150,8 @@ def keep_noted(client: LambdaClient, stage: str, build: Path) -> None:
     config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     functions = config["stages"][stage].get("lambda_functions", {})
     loaders = Loaders(client, {name: function_name(stage, name) for name in functions})
-    for name, tree in loaders.noted().items():
-        if not tree:
-            continue
-        own = functions[name]
-        own["environment_variables"] = {**own.get("environment_variables", {}), VARIABLE: tree}
+    for name, noted in loaders.noted().items():
+        if noted:
+            own = functions[name]
+            own["environment_variables"] = {**own.get("environment_variables", {}), VARIABLE: noted}
     path.write_text(json.dumps(config, indent=2), encoding="utf-8")

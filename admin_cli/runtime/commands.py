@@ -148,12 +148,13 @@ def _switch(
     apply: Callable[[], dict[str, Any]],
 ) -> None:
     from admin_cli.deploying.deployment import restart  # noqa: PLC0415 - keeps --help fast
+    from admin_cli.deploying.fresh_processes import serving  # noqa: PLC0415 - keeps --help fast
     from admin_cli.runtime.switch import switch  # noqa: PLC0415 - keeps --help fast
     from admin_cli.stage import open_stage  # noqa: PLC0415 - keeps --help fast
 
     answer = switch(mount, open_stage(console.stage).trail, action, tree, apply)
     # Also where nothing was switched: a run that was killed has left them as they were.
-    restart(console.stage, local_home(), answer["active"], console.info)
+    restart(console.stage, local_home(), serving(answer), console.info)
     _show_mount(console, answer)
 
 

@@ -204,6 +204,7 @@ class Sync:
             "state": state,
             "active": active.tree if active else None,
             "previous": active.previous if active else None,
+            "switches": active.switches if active else 0,
             "trees": found,
         }
 

@@ -33,10 +33,11 @@ class MountBusy(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """What `active.json` says."""
+    """What `active.json` says. `switches`: how often another tree took the place of one."""
 
     tree: str
     previous: str | None = None
+    switches: int = 0
 
 
 class Trees:
@@ -74,7 +75,9 @@ class Trees:
             found = json.loads((self.root / ACTIVE).read_bytes())
             previous = found["previous"]
             return Active(
-                checked_name(found["tree"]), None if previous is None else checked_name(previous)
+                checked_name(found["tree"]),
+                None if previous is None else checked_name(previous),
+                int(found.get("switches", 0)),  # an older release did not count
             )
         except FileNotFoundError:
             return None
@@ -113,7 +116,7 @@ class Trees:
         elif before.tree == tree:
             return before
         else:
-            now = Active(tree, before.tree)
+            now = Active(tree, before.tree, before.switches + 1)
         replace_text(self.root / ACTIVE, json.dumps(asdict(now)))
         return now
 

@@ -178,6 +178,6 @@ def assert_single_and_warm(radgate: Deploys, tree: str) -> None:
         {"FunctionName": "radgate-local-worker"},
     ):
         facts = functions.get_function_configuration(**qualified)
-        assert facts["Environment"]["Variables"][VARIABLE] == tree
+        assert facts["Environment"]["Variables"][VARIABLE] == f"{tree}:0"
     rule = boto3.client("events", **place).describe_rule(Name=rule_name("local"))
     assert (rule["ScheduleExpression"], rule["State"]) == ("rate(5 minutes)", "ENABLED")

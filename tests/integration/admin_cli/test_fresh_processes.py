@@ -11,7 +11,7 @@ import pytest
 from admin_cli.console import CliError
 from admin_cli.deploying.api_routes import ALIAS
 from admin_cli.deploying.deployment_record import Deployment
-from admin_cli.deploying.fresh_processes import VARIABLE, Loaders, begin_anew, keep_noted
+from admin_cli.deploying.fresh_processes import VARIABLE, Loaders, begin_anew, keep_noted, serving
 from tests import warm_stage
 from tests.warm_stage import Stage, zipped
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-ONE, TWO = "1" * 64, "2" * 64
+ONE, TWO = f"{'1' * 64}:1", f"{'2' * 64}:2"
 CODE = "import os\ndef app(event, context):\n    print('asked')\n    return os.getpid()\n"
 
 
@@ -79,6 +79,21 @@ def test_a_process_with_another_tree_ends_and_one_with_the_same_stays(stage: Sta
     assert (process(stage), len(told)) == (after, 1)
     loaders(stage).begin_anew(TWO, told.append)
     assert process(stage) != after
+
+
+def test_there_and_back_ends_what_began_in_between(stage: Stage) -> None:
+    """A run that was killed after its switch has noted nothing; the next leads back."""
+    loaders(stage).begin_anew(serving({"active": "1" * 64, "switches": 1}), silent)
+    between = process(stage)
+    back = serving({"active": "1" * 64, "switches": 3})
+    assert list(loaders(stage).outdated(back)) == [stage.function]
+    loaders(stage).begin_anew(back, silent)
+    assert process(stage) != between
+
+
+def test_a_mount_that_does_not_count_yet_is_understood() -> None:
+    assert serving({"active": None}) is None
+    assert serving({"active": "1" * 64}) == f"{'1' * 64}:0"
 
 
 def test_where_no_tree_serves_nothing_is_touched(stage: Stage) -> None:
@@ -148,7 +163,7 @@ def test_a_run_killed_at_any_change_is_finished_by_the_next(
     second = warm_stage.make_stage(place)
     both = loaders(stage, second)
     for at in (1, 2):
-        tree = str(at + 2 * after) * 64
+        tree = f"{'1' * 64}:{at + 2 * after}"
         client = boto3.client("lambda")
         killing(client, at, after=after)
         with pytest.raises(Killed):

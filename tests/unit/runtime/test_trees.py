@@ -38,6 +38,7 @@ def test_nothing_is_active_on_an_empty_mount(trees: Trees, sync: Sync) -> None:
         "state": "done",
         "active": None,
         "previous": None,
+        "switches": 0,
         "trees": [],
     }
 
@@ -46,10 +47,22 @@ def test_two_trees_are_kept(trees: Trees, sync: Sync, names: list[str]) -> None:
     for name in names:
         assert sync.handle({"action": "sync", "tree": name})["state"] == "done"
     assert trees.installed() == sorted(names[1:])
-    assert trees.active() == Active(names[2], names[1])
+    assert trees.active() == Active(names[2], names[1], 2)
     assert sorted(entry.name for entry in trees.root.iterdir()) == sorted(
         [".lock", ACTIVE, *names[1:]]
     )
+
+
+def test_each_switch_is_counted_and_no_repeat(
+    sync: Sync, trees: Trees, names: list[str]
+) -> None:
+    """There and back is another state than before, although the same tree serves."""
+    order = (*names[:2], names[1], names[0])
+    counted = [sync.handle({"action": "sync", "tree": name})["switches"] for name in order]
+    assert counted == [0, 1, 1, 2]
+    older = {"tree": names[0], "previous": names[1]}
+    (trees.root / ACTIVE).write_text(json.dumps(older), encoding="utf-8")
+    assert trees.active() == Active(names[0], names[1], 0)
 
 
 def test_back_and_forth(sync: Sync, names: list[str]) -> None:
