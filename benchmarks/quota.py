@@ -3,12 +3,12 @@
 The adapters that the service runs on, against the DynamoDB of a local AWS over HTTP: so many
 threads store studies of one client that may have fewer units left. The local DynamoDB never has
 two transactions under way at once, so what AWS does then is added here: an item is held for
-`--hold` milliseconds and as long as the local AWS takes (`held_ms`, the median), and a transaction that
-touches one which another holds is cancelled with TransactionConflict.
+`--hold` milliseconds and as long as the local AWS takes, and a transaction that touches one which
+another holds is cancelled with TransactionConflict.
 
 It prints one JSON document: for each case how many studies were stored and refused, the seconds,
-what the counter says in the end, the tries, the conflicts among them, and the write units of all tries,
-the cancelled ones too.
+the median time that items were held, what the counter says in the end, the tries, the conflicts
+among them, and the write units of all tries, the cancelled ones too.
 """
 
 from __future__ import annotations
