@@ -53,9 +53,7 @@ def test_two_trees_are_kept(trees: Trees, sync: Sync, names: list[str]) -> None:
     )
 
 
-def test_each_switch_is_counted_and_no_repeat(
-    sync: Sync, trees: Trees, names: list[str]
-) -> None:
+def test_each_switch_is_counted_and_no_repeat(sync: Sync, trees: Trees, names: list[str]) -> None:
     """There and back is another state than before, although the same tree serves."""
     order = (*names[:2], names[1], names[0])
     counted = [sync.handle({"action": "sync", "tree": name})["switches"] for name in order]
