@@ -135,13 +135,12 @@ def keep_warm(target: Target, made: Deployment, tell: Tell, *, anew: bool) -> De
     entrance = target.entrance(made)
     if anew:
         entrance.end_processes()
-    redeployed = entrance.apply(tell)
+    if (redeployed := entrance.apply(tell)) is not None:
+        # At once: until it is written, a deployment that is not ours is in force to the next run.
+        made = replace(made, gateway_deployment=redeployed)
+        write_deployment(target.foundation.TableName, made)
     target.schedule().apply(tell)
-    if redeployed is None:
-        return made
-    return write_deployment(
-        target.foundation.TableName, replace(made, gateway_deployment=redeployed)
-    )
+    return made
 
 
 def restart(stage: str, home: Path, now: str | None, tell: Tell) -> None:
