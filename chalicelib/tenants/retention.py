@@ -53,7 +53,8 @@ class DynamoRetentionStore:
         """
         with translated():
             last = self._table.get_item(Key=_TURN, ConsistentRead=True).get("Item")
-        begin = None if last is None else str(last["client_id"])
+        noted = (last or {}).get("client_id")
+        begin = None if noted is None else str(noted)
         for start in dict.fromkeys((begin, None)):
             behind = start
             while ids := self._behind(behind, at_most):

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chalicelib.domain import LEASE, MAX_ATTEMPTS, REPORT_NAME, UPLOAD_LIFE, StudyStatus
+from chalicelib.domain import (
+    LAST_BYTES,
+    LEASE,
+    MAX_ATTEMPTS,
+    REPORT_NAME,
+    UPLOAD_LIFE,
+    UPLOAD_LINK,
+    Message,
+    StudyStatus,
+)
 from chalicelib.errors import StorageUnavailable
 from chalicelib.services.erasure import ErasureService
 from chalicelib.services.expiring import CLIENTS, LOOK_EVERY, STUDIES, RetentionService
@@ -17,15 +26,15 @@ from chalicelib.services.intake import SHARE
 from chalicelib.services.sweeper import LONGEST_PATIENCE, PATIENCE, SweeperService
 from chalicelib.services.timing import Deadline
 from tests.fakes.deliveries import FakeDeliveryStore, a_delivery
-from tests.fakes.intake import FakeErasure
+from tests.fakes.intake import FakeErasure, InMemorySourceStore
 from tests.fakes.operations import FakeRetentionStore, FakeStudyFolders
-from tests.fakes.values import a_client, a_study
+from tests.fakes.values import a_caller, a_client, a_study
 from tests.unit.services.test_worker import IMAGE, Bench
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from chalicelib.domain import Job, Message, Study
+    from chalicelib.domain import Job, Study, UploadForm
 
 
 class Yard(Bench):
@@ -179,6 +188,49 @@ def test_an_erasure_that_was_cut_short_is_finished(yard: Yard) -> None:
     yard.wait(PATIENCE)
     assert yard.sweep() == {"erasures_finished": 1}
     assert (yard.sources.objects, yard.jobs.jobs, yard.rung()) == ({}, {}, [])
+
+
+def spend_an_upload(yard: Yard) -> UploadForm:
+    """Have a study made of an upload, work on it, and post to its form once more."""
+    form = yard.intake.open_upload(a_caller(yard.client), len(IMAGE), "image/png")
+    assert yard.sources.post(form, IMAGE)
+    study = yard.intake.enqueue_upload(a_caller(yard.client), form.upload_id)
+    assert yard.worker.work([Message(client_id="acme", study_id=study.id)]) == (None,)
+    assert form.fields["key"] not in yard.sources.objects
+    assert yard.sources.post(form, IMAGE[::-1])
+    return form
+
+
+def test_what_a_form_took_too_late_is_erased_once_it_has_ended(yard: Yard) -> None:
+    form = spend_an_upload(yard)
+    yard.wait(UPLOAD_LINK + LAST_BYTES - timedelta(seconds=1))
+    assert yard.sweep() == {}
+    assert list(yard.sources.objects) == [form.fields["key"]]
+    yard.wait(timedelta(seconds=1))
+    assert yard.sweep() == {"forms_ended": 1}
+    assert yard.sources.objects == {}
+    assert yard.sweep() == {}
+
+
+def test_late_bytes_that_cannot_be_erased_hold_up_no_others_and_are_tried_again(
+    yard: Yard,
+) -> None:
+    first, second = (spend_an_upload(yard) for _ in range(2))
+
+    class Picky(InMemorySourceStore):
+        def drop(self, object_name: str) -> None:
+            if object_name == first.fields["key"]:
+                raise StorageUnavailable("The image storage does not answer.")
+            del yard.sources.objects[object_name]
+
+    usual, yard.sweeper = yard.sweeper, replace(yard.sweeper, sources=Picky(yard.clock))
+    yard.wait(UPLOAD_LINK + LAST_BYTES)
+    assert yard.sweep() == {"failures": 1, "forms_ended": 1}
+    assert second.fields["key"] not in yard.sources.objects
+    assert yard.monitor.defect_facts == [{"client": "acme"}]
+    yard.sweeper = usual
+    assert yard.sweep() == {"forms_ended": 1}
+    assert yard.sources.objects == {}
 
 
 def test_due_deliveries_are_sent(yard: Yard) -> None:
