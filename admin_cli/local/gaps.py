@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from admin_cli.local.counting import Usage
+from admin_cli.local.function_code import share_code
 from admin_cli.local.template_gaps import whole_import
 
 Response = tuple[int, dict[str, str], bytes]
@@ -38,6 +39,7 @@ def bridge() -> None:
     functions: Any = import_module("ministack.services.lambda_svc")
     functions._LAMBDA_STATE_TRANSITION_DELAY = 0.0
     steady_queues(import_module("ministack.services.sqs"))
+    share_code(import_module("ministack.core.lambda_runtime"))
 
 
 def steady_queues(queues: Any) -> None:
@@ -133,6 +135,9 @@ def put_api(gateway: Any, api_id: str, document: Json) -> Response:
     api["version"] = info.get("version", "")
     api["binaryMediaTypes"] = document.get("x-amazon-apigateway-binary-media-types") or []
     api["policy"] = document.get("x-amazon-apigateway-policy")
+    # Of a private API, what it is reached through.
+    within = document.get("x-amazon-apigateway-endpoint-configuration") or {}
+    api["endpointConfiguration"] = {**(api.get("endpointConfiguration") or {}), **within}
     response: Response = gateway._v1_response(gateway._rest_api_view(api))
     return response
 

@@ -246,6 +246,36 @@ def test_the_patches_of_chalice_leave_the_types_of_an_api_alone(
     assert not found.get("minimumCompressionSize")
 
 
+SPY = """
+import os, side
+
+def handler(event, context):
+    return [os.path.realpath(side.__file__), os.path.exists(side.__cached__), side.VALUE]
+"""
+
+
+def spying_function(aws: LocalAws, name: str, value: int) -> list[Any]:
+    """Make a function and return where its module lies, whether compiled, and what is in it."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("spy.py", SPY)
+        file.writestr("side.py", f"VALUE = {value}")
+    made = {"Role": ROLE, "Runtime": "python3.11", "Handler": "spy.handler"}
+    functions = client(aws, "lambda")
+    functions.create_function(FunctionName=name, Code={"ZipFile": archive.getvalue()}, **made)
+    answer: list[Any] = json.load(functions.invoke(FunctionName=name)["Payload"])
+    return answer
+
+
+def test_processes_with_the_same_code_share_it_and_its_bytecode(aws: LocalAws) -> None:
+    first, second = spying_function(aws, "spy-1", 1), spying_function(aws, "spy-2", 1)
+    assert first == second
+    assert first[1:] == [True, 1]
+    other = spying_function(aws, "spy-3", 2)
+    assert other[0] != first[0]
+    assert other[1:] == [True, 2]
+
+
 def test_state_outlives_a_restart_and_a_second_start_is_the_same_one(tmp_path: Path) -> None:
     first = emulator.start(tmp_path)
     try:
