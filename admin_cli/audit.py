@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill, indent
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,10 @@ from chalicelib.tenants.audit_check import ANCHOR, verify
 
 if TYPE_CHECKING:
     from chalicelib.tenants.audit import AuditEntry
+
+# The name of who was at work on AWS alone is longer than a column could be: each entry has lines.
+_UNDER = " " * 7
+_WIDTH = 80 - len(_UNDER)
 
 app = typer.Typer(
     help="Who changed what, and the proof that the record of it is whole.", no_args_is_help=True
@@ -35,20 +40,11 @@ def log(
     if console.json:
         console.print_json(entries)
     else:
-        console.table(
-            ("no", "when", "who", "what", "to", "change"),
-            (
-                (
-                    entry.number,
-                    f"{entry.at:%Y-%m-%d %H:%M:%S}",
-                    entry.actor,
-                    entry.action,
-                    entry.subject,
-                    difference(entry),
-                )
-                for entry in entries
-            ),
-        )
+        for entry in entries:
+            console.print(f"{entry.number:>5}  {entry.at:%Y-%m-%d %H:%M:%S}  {entry.action}")
+            for line in (f"{entry.subject}, by {entry.actor}", difference(entry)):
+                # Not at hyphens, which ids have.
+                console.print(indent(fill(line, _WIDTH, break_on_hyphens=False), _UNDER))
 
 
 @app.command("verify")

@@ -121,7 +121,7 @@ def show(context: typer.Context, client: ClientArgument) -> None:
             ("mail", "on" if found.mail else "off"),
             ("webhook", found.webhook or "none"),
             ("usage plan", found.usage_plan_id or "not made yet: run `clients create` again"),
-            *(("key", f"{key.id}  {key.hint}  {state_of(key)}, {_used(key)}") for key in keys),
+            *(fact for key in keys for fact in _told(key)),
         )
     )
 
@@ -243,6 +243,7 @@ def _per(quota: Quota) -> str:
     return f"{quota.limit:,} per {quota.period}"
 
 
-def _used(key: ApiKey) -> str:
+def _told(key: ApiKey) -> tuple[tuple[str, str], ...]:
     used = key.last_used_at
-    return "never used" if used is None else f"last used {used:%Y-%m-%d %H:%M}"
+    last = "never used" if used is None else f"last used {used:%Y-%m-%d %H:%M}"
+    return ("key", f"{key.id}  {key.hint}  {state_of(key)}"), ("", last)

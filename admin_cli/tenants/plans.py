@@ -36,8 +36,8 @@ def list_plans(context: typer.Context) -> None:
                 (
                     plan.name,
                     plan.title,
-                    _per(plan.studies),
-                    _per(plan.requests),
+                    f"{plan.studies.limit:,}/{plan.studies.period}",
+                    f"{plan.requests.limit:,}/{plan.requests.period}",
                     f"{plan.throttle.rate_per_second:g}",
                     plan.throttle.burst,
                 )

@@ -156,8 +156,14 @@ def test_a_secret_is_printed_once_alone_on_stdout(radgate: Radgate) -> None:
 def test_tables_fit_80_columns_and_keep_every_id_whole(radgate: Radgate) -> None:
     long = "z" * 63
     radgate.create(long, name="The Royal College of Very Long Names of Hospitals and Sons, Ltd.")
+    radgate.create("short")
+    radgate.json("keys", "issue", "short")
     key = radgate.json("keys", "issue", long, "--label", "the label of this key is long " * 3)
-    for words in (("clients", "list"), ("keys", "list", long), ("plans", "list")):
+    for words in (
+        *(("clients", "list"), ("clients", "show", "short"), ("keys", "list", long)),
+        *(("plans", "list"), ("plans", "apply", "--dry-run"), ("plans", "show", "network")),
+        *(("audit", "log"), ("usage", "report"), ("webhooks", "list")),
+    ):
         ended = radgate(*words)
         assert ended.status == 0
         assert max(len(line.rstrip()) for line in ended.stdout.splitlines()) <= 80
