@@ -131,12 +131,18 @@ class S3SourceStore:
     def delete(self, object_name: str) -> None:
         """Erase the bytes, and what lies where they were taken from; none there is no error.
 
-        Raises StorageUnavailable.
+        So goes what a request has taken that died before its study stood: the names of all that
+        was taken begin with that of what was posted. Raises StorageUnavailable.
         """
         posted = posted_name(object_name)
-        if posted is not None:
-            self.drop(posted)
-        self.drop(object_name)
+        if posted is None:
+            self.drop(object_name)
+            return
+        with _translated("look"):
+            s3 = self._s3(_owner(posted))
+            listed = s3.list_objects_v2(Bucket=self._bucket, Prefix=posted)
+        for one in listed.get("Contents", []):
+            self.drop(one["Key"])
 
     def drop(self, object_name: str) -> None:
         """Erase the bytes alone; none there is no error. Raises StorageUnavailable."""

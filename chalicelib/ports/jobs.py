@@ -45,7 +45,10 @@ class SourceStore(Protocol):
         """Return how many bytes have arrived, None while there are none."""
 
     def delete(self, object_name: str) -> None:
-        """Erase the bytes, and what lies where they were taken from; none there is no error."""
+        """Erase the bytes; none there is no error.
+
+        Of bytes that were taken, also what was posted and whatever else was taken of it.
+        """
 
     def drop(self, object_name: str) -> None:
         """Erase the bytes alone; none there is no error."""

@@ -78,8 +78,10 @@ class InMemorySourceStore(SourceStore):
         return None if body is None else len(body)
 
     def delete(self, object_name: str) -> None:
-        self.drop(posted_name(object_name) or "")
-        self.drop(object_name)
+        posted = posted_name(object_name)
+        taken = [name for name in self.objects if posted and name.startswith(posted)]
+        for name in [object_name, *taken]:
+            self.drop(name)
 
     def drop(self, object_name: str) -> None:
         self.objects.pop(object_name, None)

@@ -105,9 +105,11 @@ def test_what_is_not_there_has_no_size_and_is_not_found(subject: Subject) -> Non
 
 def test_deleted_bytes_are_gone_and_deleting_again_is_no_error(subject: Subject) -> None:
     subject.store.put(NAME, IMAGE)
+    subject.store.put(f"{NAME}0", IMAGE)  # of which the name is a beginning
     for _ in range(2):
         subject.store.delete(NAME)
     assert subject.store.size(NAME) is None
+    assert subject.store.size(f"{NAME}0") == len(IMAGE)
 
 
 def test_what_was_posted_lies_under_the_uploads_name(subject: Subject) -> None:
@@ -134,6 +136,8 @@ def test_what_is_taken_stays_whatever_the_form_takes_later(subject: Subject) -> 
     assert (subject.store.get(taken), subject.store.get(other)) == (IMAGE, IMAGE[::-1])
     subject.store.drop(other)
     assert subject.store.size(upload.object_name) == len(IMAGE)
+    # One that died before its study stood leaves what it took.
+    assert subject.store.take(upload.object_name, OTHER_STUDY) == other
     for _ in range(2):
         subject.store.delete(taken)
     assert [subject.store.size(one) for one in (taken, other, upload.object_name)] == [None] * 3
