@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from training.gate_views import Views
+
     Grey = NDArray[np.uint8]
 
 CHEST, OTHER, NONE = range(len(KINDS))
@@ -112,9 +114,13 @@ def fit(picture: Grey) -> Grey:
     return np.asarray(resized)
 
 
-def batch(chests: Grey, strangers: Others, size: int, rng: Generator) -> Batch:
-    """Draw `size` chests, in poses of which half are as they should be, and as many others."""
-    picked = chests[rng.integers(0, len(chests), size)]
+def batch(chests: Grey, views: Views, strangers: Others, size: int, rng: Generator) -> Batch:
+    """Draw `size` chests, in poses of which half are as they should be, and as many others.
+
+    One chest in four is drawn, and half of these are seen from the side: what is drawn must not
+    be what gives a side view away.
+    """
+    picked, from_side = _chests(chests, views, size, rng)
     turned = rng.random(size) < 0.35  # noqa: PLR2004
     quarter = 90.0 * rng.integers(1, 4, size)
     any_angle = rng.uniform(_TURNED, 360 - _TURNED, size)
@@ -134,9 +140,19 @@ def batch(chests: Grey, strangers: Others, size: int, rng: Generator) -> Batch:
     return Batch(
         standardise(_tone(pool(torch.cat([chest, stranger])))),
         torch.from_numpy(np.concatenate([np.full(size, CHEST), kinds])),
-        torch.from_numpy(np.concatenate([~turned, nothing])).float(),
+        torch.from_numpy(np.concatenate([~(turned | from_side), nothing])).float(),
         torch.from_numpy(np.concatenate([~inverted, nothing])).float(),
     )
+
+
+def _chests(
+    chests: Grey, views: Views, size: int, rng: Generator
+) -> tuple[Grey, NDArray[np.bool_]]:
+    """Draw radiographs and drawn views, and tell which of them are seen from the side."""
+    few = size // 8
+    sources = (chests, size - 2 * few), (views.frontal, few), (views.lateral, few)
+    images = [source[rng.integers(0, len(source), count)] for source, count in sources]
+    return np.concatenate(images), np.arange(size) >= size - few
 
 
 def _augment(

@@ -21,6 +21,7 @@ from training.data import read
 from training.gate_drawings import DRAWINGS
 from training.gate_examples import crop
 from training.gate_sources import FACE, TESTING, files, pictures
+from training.gate_views import Views, patient, views
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,10 +79,11 @@ def wrong_variants(chests: Grey) -> dict[str, list[Grey]]:
     }
 
 
-def held_out(chests: Grey, strangers: Others) -> list[Group]:
+def held_out(chests: Grey, seen: Views, strangers: Others) -> list[Group]:
     """Return the groups that may be looked at while choosing."""
     return [
         *_poses(chests, "held-out chests"),
+        *_projections(seen, "other drawn bodies"),
         *(
             Group(f"held out: {name}", False, [as_radiograph(i) for i in images])  # noqa: FBT003
             for name, (_, images) in strangers.sources.items()
@@ -98,6 +100,7 @@ def final(data: Path, cache: Path) -> list[Group]:
     groups.append(Group("samples: chests", True, decoded))  # noqa: FBT003
     groups += _dicom(decoder)
     rng = np.random.default_rng(99)
+    groups += _projections(views([patient(cache)], 100, rng), "a patient's CT")
     strangers: dict[str, list[Grey]] = {
         f"{wheel.package}: whole pictures": list(pictures((wheel,), cache).values())
         for wheel in TESTING
@@ -119,6 +122,13 @@ def final(data: Path, cache: Path) -> list[Group]:
         for name, images in strangers.items()
     ]
     return groups
+
+
+def _projections(seen: Views, whose: str) -> list[Group]:
+    return [
+        Group(f"{whose}, projected: {name}", name == "frontal", [as_radiograph(i) for i in images])
+        for name, images in seen._asdict().items()
+    ]
 
 
 def _poses(chests: Grey, name: str) -> list[Group]:

