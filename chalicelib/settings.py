@@ -64,6 +64,14 @@ class Settings(BaseModel):
         description="CPU threads of a forward pass; more than the function's vCPUs is slower.",
     )
 
+    retry_seconds: int = Field(
+        default=15,
+        ge=1,
+        le=900,
+        validation_alias="RADGATE_RETRY_SECONDS",
+        description="From a study's first failed attempt to the next; later four times that.",
+    )
+
     @model_validator(mode="after")
     def _loopback_is_local(self) -> Self:
         if self.webhook_loopback and self.stage != "local":

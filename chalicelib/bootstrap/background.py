@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,7 @@ def worker() -> WorkerService:
         monitor=monitor("worker"),
         clock=now,
         stopwatch=stopwatch,
+        retry=timedelta(seconds=settings().retry_seconds),
     )
 
 

@@ -50,7 +50,7 @@ class WorkerService:
 
     `reader` returns what reads images, or raises ModelUnavailable where there is no model or
     nothing to run it with: a failure of each study's attempt, not of the batch. `stopwatch` makes
-    one for each batch.
+    one for each batch. `retry`: after how long a first failure is tried again.
     """
 
     jobs: JobStore
@@ -62,6 +62,7 @@ class WorkerService:
     clock: Clock
     max_pixel_bytes: int = MAX_PIXEL_BYTES
     stopwatch: Callable[[], Stopwatch] = Stopwatch
+    retry: timedelta = RETRY
 
     def work(self, messages: Sequence[Message]) -> tuple[timedelta | None, ...]:
         """Bring each message's study to its end; return after how long it is to come again.
@@ -79,7 +80,7 @@ class WorkerService:
                 self.monitor.defect(
                     "begin", error, study_id=message.study_id, client=message.client_id
                 )
-                batch.again[number] = RETRY
+                batch.again[number] = self.retry
                 continue
             self._take(batch, number, job, watch)
         self._answer(batch, watch)
@@ -209,7 +210,7 @@ class WorkerService:
                 self.jobs.release(job)
         except Exception as again:  # noqa: BLE001 - the sweeper finds it when its lease is over
             self.monitor.defect("giving up", again, **job.facts())
-        return AT_ONCE if last else RETRY * 4 ** (job.attempt - 1)
+        return AT_ONCE if last else self.retry * 4 ** (job.attempt - 1)
 
 
 class LostImageError(Exception):

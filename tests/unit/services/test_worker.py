@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -29,7 +30,6 @@ from tests.fakes.values import NOON, a_caller, a_client, a_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from datetime import timedelta
 
     from chalicelib.domain import Client, Delivery, Job, Prediction, Radiograph, Study
     from chalicelib.errors import RadgateError
@@ -523,6 +523,14 @@ def test_notices_that_cannot_be_sent_do_not_undo_a_result(bench: Bench) -> None:
     assert bench.work() == (None,)
     assert bench.all()[0].status is StudyStatus.SUCCEEDED
     assert len(bench.jobs.deliveries) == 2  # where the sweeper finds them
+
+
+def test_a_stage_may_have_its_own_distances(bench: Bench) -> None:
+    bench.enqueue(IMAGE)
+    bench.worker = replace(bench.worker, retry=timedelta(seconds=1))
+    bench.classifier.working = False
+    waits = [timedelta(seconds=1), timedelta(seconds=4), AT_ONCE]
+    assert [bench.work() for _ in range(MAX_ATTEMPTS)] == [(wait,) for wait in waits]
 
 
 def test_without_a_model_each_study_has_its_attempts(bench: Bench) -> None:
