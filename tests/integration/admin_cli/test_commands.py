@@ -161,7 +161,7 @@ def test_tables_fit_80_columns_and_keep_every_id_whole(radgate: Radgate) -> None
     key = radgate.json("keys", "issue", long, "--label", "the label of this key is long " * 3)
     for words in (
         *(("clients", "list"), ("clients", "show", "short"), ("keys", "list", long)),
-        *(("plans", "list"), ("plans", "apply", "--dry-run"), ("plans", "show", "network")),
+        *(("plans", "list"), ("plans", "show", "network")),
         *(("audit", "log"), ("usage", "report"), ("webhooks", "list")),
     ):
         ended = radgate(*words)
@@ -360,6 +360,9 @@ def test_plans_apply_shows_asks_and_applies(
     monkeypatch.setattr("admin_cli.gateway.Pace", lambda: Pace(clock.monotonic, clock.advance))
     shown = radgate.json("plans", "apply", "--dry-run")["differences"]
     assert ["studies: 2000 month → 2500 month"] in [one["changes"] for one in shown]
+    told = radgate("plans", "apply", "--dry-run").stdout
+    assert "2000 month → 2500 month" in " ".join(told.split())
+    assert max(len(line.rstrip()) for line in told.splitlines()) <= 80
     assert radgate("plans", "apply").status == 1  # nobody is there to answer
     assert radgate.json("clients", "show", "applied")["plan"]["studies"]["limit"] == 2000
     assert radgate("plans", "apply", "--yes").status == 0
