@@ -19,9 +19,9 @@ demo: $(STAMP)
 run: $(STAMP)
 	@exec $(BIN)/python -m admin_cli local up
 
-# Every test.
+# Every test. One worker more than two cores: the end-to-end tests also wait.
 test: $(STAMP)
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 3
 
 # A browser for the tests of the portal, which are skipped without one: Debian's, else Playwright's.
 browser: $(STAMP)
