@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.service_resource import Table
 
 REQUEST = "7f3f0d4e-0b1c-4d83-9a35-5d0c1c2f9b11"
+FAILURE = "unsupported_media_type"  # of what is neither DICOM nor PNG nor JPEG
 SCHEDULED: dict[str, Any] = {
     **dict.fromkeys(
         ("version", "account", "region", "detail-type", "source", "time", "id"), "scheduled"
@@ -57,7 +58,10 @@ def notices() -> dict[str, Any]:
 
 
 def test_one_id_leads_through_the_logs_of_all_functions(
-    table: Table, log: StringIO, monkeypatch: pytest.MonkeyPatch
+    table: Table,
+    log: StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     for name, value in {
         "RADGATE_STAGE": "local",
@@ -105,6 +109,33 @@ def test_one_id_leads_through_the_logs_of_all_functions(
     assert {line["function_request_id"] for line in lines if line["message"] == "sweep"} == {
         "sweep-1"
     }
+    counted = metrics(capfd.readouterr().out)
+    assert counted["QueueAge", "worker"][0]["QueueAge"][0] > 3600
+    assert counted["OldestJob", "sweep"][0]["OldestJob"][0] > 3600
+    assert [one["outcome"] for one in counted["StudiesEnded", "worker"]] == [FAILURE]
+    assert len(counted["StudyAge", "worker"]) == 1
+    assert {one["part"] for one in counted["BatchTime", "worker"]} == {"fetch", "decode"}
+    swept = {one["what"]: one["Swept"] for one in counted["Swept", "sweep"]}
+    assert (swept["rung"], swept["failures"]) == ([1.0], [0.0])
+    told = {(one["channel"], one["outcome"]) for one in counted["Deliveries", "deliver"]}
+    assert told == {("mail", "delivered"), ("webhook", "delivered")}
+    assert [one["outcome"] for one in counted["Requests", "api_handler"]] == ["answered"]
+    for function in ("api_handler", "worker", "sweep", "deliver"):
+        assert len(counted["ColdStarts", function]) == 1, function
+
+
+def metrics(written: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Return the lines of CloudWatch's embedded format by metric and function."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for text in written.splitlines():
+        if not text.startswith('{"_aws"'):
+            continue
+        line = json.loads(text)
+        [directive] = line["_aws"]["CloudWatchMetrics"]
+        assert directive["Namespace"] == "Radgate"
+        for metric in directive["Metrics"]:
+            found.setdefault((metric["Name"], line["function"]), []).append(line)
+    return found
 
 
 def test_an_erasure_is_found_by_the_study_and_by_the_call_that_made_it(
