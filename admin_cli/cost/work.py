@@ -47,14 +47,14 @@ class Workload:
     studies: int = 10_000
     looks: int = 1
     memory_mb: int = 3008
-    latency_ms: int = 300
+    latency_ms: int = 312
     look_ms: int = 40
     image_mb: Decimal = Decimal("0.7")
     retention_days: int = 30
     queued_percent: Decimal = Decimal(20)
     cold_percent: Decimal | None = None
     cold_ms: int = 4000
-    cold_read_mb: int = 180
+    cold_read_mb: int = 173
     runtime_mb: int = 800
     clients: int = 50
     peak: Decimal = Decimal(4)
