@@ -35,7 +35,7 @@ def check_changes(stage: str, settings: StageSettings) -> None:
 
 
 def _check_api_stage(stage: str, settings: StageSettings, stack: StackTypeDef) -> None:
-    """Clients call the API by this name, and it would answer to the old one no more."""
+    """Clients call the API by this name; another one would leave the first to itself."""
     table = outputs_of(stack).get("TableName")
     record = tolerantly(partial(read_deployment, table)) if table else None
     if record is None or record.api_stage == settings.api_stage:
