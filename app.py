@@ -1,5 +1,6 @@
 """Radgate's HTTP surface: each handler reads, calls one service function and returns."""
 
+from functools import partial
 from typing import Any
 
 from chalice.app import CloudWatchEvent, Response
@@ -44,8 +45,10 @@ def queue_study(call: Call) -> Response:
     content, service = call.posted(), bootstrap.intake()
     asked = (call.idempotency(content), call.id, call.units)
     if isinstance(content, UploadReference):
-        return call.accepted(service.enqueue_upload(call.identified, content.upload_id, *asked))
-    return call.accepted(service.enqueue(call.identified, content, *asked))
+        ask = partial(service.enqueue_upload, call.identified, content.upload_id, *asked)
+    else:
+        ask = partial(service.enqueue, call.identified, content, *asked)
+    return call.accepted(call.in_time(ask))
 
 
 @app.route("/studies", methods=["GET"], api_key_required=True)
@@ -76,7 +79,7 @@ def get_report(call: Call, study_id: str) -> Response:
 @keyed(app, Scope.STUDIES_WRITE)
 def delete_study(call: Call, study_id: str) -> Response:
     """Erase image, report and findings; the metered unit stays."""
-    bootstrap.erasure().erase(call.client_id, study_id)
+    call.in_time(partial(bootstrap.erasure().erase, call.client_id, study_id))
     return call.nothing()
 
 

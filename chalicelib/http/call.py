@@ -10,11 +10,13 @@ from chalice.app import Response
 
 from chalicelib import bootstrap, errors, inputs
 from chalicelib.domain import StudyStatus
-from chalicelib.services.analysis import GATEWAY_SECONDS
+from chalicelib.services.analysis import FOR_HEADERS, GATEWAY_SECONDS, awaited
 from chalicelib.services.quota import Units
 from chalicelib.services.timing import Deadline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from chalice.app import Request
     from pydantic import BaseModel
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from chalicelib.inputs import Model
     from chalicelib.portal.pages import Page
     from chalicelib.problems import Problem
-    from chalicelib.services.timing import Stopwatch
+    from chalicelib.services.timing import Result, Stopwatch
 
 Headers = dict[str, str | list[str]]
 
@@ -101,6 +103,18 @@ class Call:
         began = self.request.context.get("requestTimeEpoch")  # milliseconds
         age = bootstrap.now().timestamp() - began / 1000 if isinstance(began, int) else 0.0
         return Deadline(GATEWAY_SECONDS - max(0.0, age))
+
+    def in_time(self, ask: Callable[[], Result]) -> Result:
+        """Return what `ask` returns, or raise what it raises, while API Gateway waits.
+
+        Raises StorageUnavailable before it gives up. What was asked for may come about after that.
+        """
+        deadline = self.deadline()
+        try:
+            return awaited(ask, deadline)
+        finally:
+            if deadline.left() < FOR_HEADERS:
+                self.units.ask_no_more()
 
     def answer(self, value: BaseModel, status: int = 200) -> Response:
         """Return `value` as JSON."""
