@@ -57,20 +57,25 @@ def notices() -> dict[str, Any]:
     }
 
 
+def as_local_stage(patch: pytest.MonkeyPatch) -> None:
+    """Let webhooks lead to this machine and mail be sent, as on stage local."""
+    for name, value in {
+        "RADGATE_STAGE": "local",
+        "RADGATE_WEBHOOK_LOOPBACK": "1",
+        "RADGATE_MAIL_FROM": "radgate@radgate.example",
+    }.items():
+        patch.setenv(name, value)
+    settings.settings.cache_clear()
+    boto3.client("sesv2").create_email_identity(EmailIdentity="radgate@radgate.example")
+
+
 def test_one_id_leads_through_the_logs_of_all_functions(
     table: Table,
     log: StringIO,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    for name, value in {
-        "RADGATE_STAGE": "local",
-        "RADGATE_WEBHOOK_LOOPBACK": "1",
-        "RADGATE_MAIL_FROM": "radgate@radgate.example",
-    }.items():
-        monkeypatch.setenv(name, value)
-    settings.settings.cache_clear()
-    boto3.client("sesv2").create_email_identity(EmailIdentity="radgate@radgate.example")
+    as_local_stage(monkeypatch)
     with receiving() as receiver:
         client = a_client(mail=True, webhook=f"http://127.0.0.1:{receiver.port}/hooks")
         signing = SigningSecrets(current=signature.new_secret())
