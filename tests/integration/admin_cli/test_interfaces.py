@@ -66,4 +66,4 @@ def test_the_wait_ends_and_says_what_to_do(ec2: Any, left: tuple[str, list[str]]
 
 @pytest.mark.usefixtures("left")
 def test_without_a_network_there_is_nothing_to_wait_for(ec2: Any) -> None:
-    Interfaces(ec2, "", lambda _: pytest.fail()).await_removal(pytest.fail)
+    Interfaces(ec2, "", lambda _: pytest.fail("a pause")).await_removal(pytest.fail)
