@@ -92,11 +92,14 @@ def running(home: Path) -> LocalAws | None:
     return None
 
 
-def start(home: Path, port: int = 0, lifeline: int | None = None) -> LocalAws:
+def start(
+    home: Path, port: int = 0, lifeline: int | None = None, *, enforcing: bool = False
+) -> LocalAws:
     """Start the emulator of `home`, or return the one that runs already.
 
     `port` is taken when free, else another is. `lifeline` is the read end of a pipe: the emulator
-    stops when its other end closes. Raises CliError when it does not come up in 60 seconds.
+    stops when its other end closes. `enforcing`: whether permissions are, where the environment
+    does not say. Raises CliError when it does not come up in 60 seconds.
     """
     if (already := running(home)) is not None:
         return already
@@ -111,7 +114,7 @@ def start(home: Path, port: int = 0, lifeline: int | None = None) -> LocalAws:
     if lifeline is not None:
         command += ["--lifeline", str(lifeline)]
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    if os.environ.get(SWITCH) == "1":
+    if os.environ.get(SWITCH, str(int(enforcing))) == "1":
         kept["AUTH"] = "true"  # every call is checked against its caller's policies
     log = folder / "emulator.log"
     with log.open("ab") as output:

@@ -1,8 +1,9 @@
 """Permissions on the local AWS: MiniStack's enforcement, with the condition keys that it lacks.
 
-`RADGATE_EMULATOR_AUTH=1` turns enforcement on for an emulator that is started then: every function
-runs under its own role, and what a policy does not allow is refused. Off by default, as it is by
-MiniStack's. Like `emulator_gaps` this patches private functions of one pinned version.
+With enforcement every function runs under its own role, and what a policy does not allow is
+refused. `local up` and `make demo` have it on; `RADGATE_EMULATOR_AUTH`, 0 or 1, decides otherwise,
+also for an emulator that is started by itself, where it is off as MiniStack's is. Like
+`emulator_gaps` this patches private functions of one pinned version.
 """
 
 # ruff: noqa: ANN401, SLF001 - private functions of an untyped module are the whole subject here

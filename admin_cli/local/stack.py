@@ -72,7 +72,8 @@ def bring_up(home: Path, port: int | None, tell: Tell, lifeline: int | None = No
         fresh = emulator.running(home) is None
         if port is None:
             port = before.port if before else 0
-        aws = emulator.start(home, port, lifeline)
+        # Each function under its own role, as on AWS: what a policy lacks is seen here first.
+        aws = emulator.start(home, port, lifeline, enforcing=True)
         try:
             tell(f"local AWS at {aws.url}")
             emulator.use_local_endpoint(home)

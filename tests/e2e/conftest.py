@@ -36,7 +36,7 @@ class Radgate:
 
     home: Path
     smtp_host: str = ""
-    enforcing: bool = True  # permissions, by the local AWS that it starts
+    enforcing: bool | None = None  # permissions, by the local AWS that it starts; None: as it comes
 
     def run(self, *arguments: str, timeout: float = UP_SECONDS) -> subprocess.CompletedProcess[str]:
         """Run `radgate ARGUMENTS` and return how it went; output captured."""
@@ -64,7 +64,8 @@ class Radgate:
         # Nothing of a real account may reach a test, nor a test a real account.
         clean = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
         own = {"RADGATE_HOME": str(self.home), "RADGATE_PLANS": str(PLANS)}
-        enforcing = {SWITCH: str(int(self.enforcing))}
+        clean.pop(SWITCH, None)
+        enforcing = {} if self.enforcing is None else {SWITCH: str(int(self.enforcing))}
         return clean | own | enforcing | {"SMTP_HOST": self.smtp_host}
 
 

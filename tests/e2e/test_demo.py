@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def radgate(tmp_path_factory: pytest.TempPathFactory) -> Radgate:
-    """As a newcomer runs it: permissions are not enforced, which is how the local AWS begins."""
-    return Radgate(tmp_path_factory.mktemp("demo") / "home", enforcing=False)
+    """As a newcomer runs it."""
+    return Radgate(tmp_path_factory.mktemp("demo") / "home")
 
 
 def demo(radgate: Radgate, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -59,6 +59,12 @@ def test_up_twice_is_one_local_aws_with_one_key(radgate: Radgate) -> None:
     assert radgate.json("local", "up", "--detach") == first
 
 
+def test_permissions_are_enforced_without_being_asked_for(radgate: Radgate) -> None:
+    up = radgate.json("local", "up", "--detach")
+    health = httpx.get(f"{up['aws_url']}/_ministack/health", timeout=60)
+    assert '"auth": "enabled"' in json.dumps(health.json())
+
+
 def test_the_state_file_is_for_its_owner_alone(radgate: Radgate) -> None:
     up = radgate.json("local", "up", "--detach")
     path = radgate.home / "state.json"
