@@ -1,7 +1,8 @@
 """What Chalice remembers of a stage, without what `chalice delete` is not to meet.
 
 It fails at the first thing that is gone already, so a `destroy` that was killed in the middle of it
-could never be finished.
+could never be finished. It takes a custom domain away though another stage answers there, under
+another path.
 """
 
 from __future__ import annotations
@@ -13,26 +14,55 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from admin_cli.deploying.absent import tolerantly
+from admin_cli.deploying.chalice_runner import rest_api_of
 from admin_cli.gateway import gateway_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
     from pathlib import Path
 
+    from mypy_boto3_apigateway.type_defs import BasePathMappingTypeDef
+
 
 def forget_gone(memory: Path, spared: Container[str]) -> bool:
     """Leave in the memory what is there and no role of `spared`; False when nothing is left.
 
-    Raises botocore's errors.
+    A domain where another API answers is left out as well, once ours does no more. Raises
+    botocore's errors.
     """
-    document = json.loads(memory.read_text(encoding="utf-8"))
+    text = memory.read_text(encoding="utf-8")
+    document, api = json.loads(text), rest_api_of(text)
     document["resources"] = [
         one
         for one in document["resources"]
-        if one.get("role_name") not in spared and _is_there(one)
+        if one.get("role_name") not in spared and _is_there(one) and not _left_to_others(one, api)
     ]
     memory.write_text(json.dumps(document), encoding="utf-8")
     return bool(document["resources"])
+
+
+def is_shared(domain: str, api: str | None) -> bool:
+    """Tell whether another API than this one answers at a domain. Raises botocore's errors."""
+    return any(one.get("restApiId") != api for one in _mappings(domain))
+
+
+def _left_to_others(resource: dict[str, Any], api: str | None) -> bool:
+    """Take our own paths from a domain that others use too; False for one that is ours alone."""
+    domain = resource.get("domain_name")
+    if resource["resource_type"] != "domain_name" or not is_shared(str(domain), api):
+        return False
+    for one in _mappings(str(domain)):
+        if one.get("restApiId") == api:
+            path = one.get("basePath", "(none)")
+            remove = gateway_client().delete_base_path_mapping
+            tolerantly(partial(remove, domainName=str(domain), basePath=path))
+    return True
+
+
+def _mappings(domain: str) -> list[BasePathMappingTypeDef]:
+    pages = gateway_client().get_paginator("get_base_path_mappings").paginate(domainName=domain)
+    found = tolerantly(lambda: [one for page in pages for one in page.get("items", [])])
+    return found or []
 
 
 def _is_there(resource: dict[str, Any]) -> bool:

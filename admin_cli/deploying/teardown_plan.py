@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import boto3
 
 from admin_cli.deploying.absent import tolerantly
+from admin_cli.deploying.chalice_memory import is_shared
 from admin_cli.deploying.chalice_runner import domain_of, find_api, rest_api_of
 from admin_cli.deploying.foundation_plan import Change
 from admin_cli.deploying.interfaces import Interfaces
@@ -56,12 +57,7 @@ def _going(target: Target, standing: Standing) -> Iterator[Change]:
     """Yield what goes in any case, as far as it is there."""
     stage, functions = target.stage, boto3.client("lambda")
     events, roles = boto3.client("events"), boto3.client("iam")
-    gateway = gateway_client()
-    api = rest_api_of(standing.memory) or find_api(gateway, stage)
-    if api and tolerantly(partial(gateway.get_rest_api, restApiId=api)):
-        yield Change("api", REMOVE, f"REST API {api}, and with it its address")
-    if domain := domain_of(standing.memory):
-        yield Change("api", REMOVE, f"custom domain {domain}")
+    yield from _api(stage, standing)
     rules = (warm_rule_name(stage), *(rule_name(stage, name) for name in standing.functions))
     for rule in rules:
         if tolerantly(partial(events.describe_rule, Name=rule)):
@@ -78,6 +74,18 @@ def _going(target: Target, standing: Standing) -> Iterator[Change]:
     left = Interfaces(boto3.client("ec2"), target.foundation.FunctionSecurityGroupId).count()
     if left:
         yield Change("functions", REMOVE, f"{left} network interfaces, by Lambda, in 45 min")
+
+
+def _api(stage: str, standing: Standing) -> Iterator[Change]:
+    gateway = gateway_client()
+    api = rest_api_of(standing.memory) or find_api(gateway, stage)
+    if api and tolerantly(partial(gateway.get_rest_api, restApiId=api)):
+        yield Change("api", REMOVE, f"REST API {api}, and with it its address")
+    if domain := domain_of(standing.memory):
+        if is_shared(domain, api):
+            yield Change("api", KEEP, f"custom domain {domain}, where other APIs answer")
+        else:
+            yield Change("api", REMOVE, f"custom domain {domain}")
 
 
 def _data(target: Target, standing: Standing) -> Iterator[str]:
