@@ -126,6 +126,11 @@ def fill(table: Table, size: int, have: int) -> Client:
             for _ in range(KEYS_OF_A_CLIENT):
                 for item in records.api_key_items(a_key(client.id)):
                     batch.put_item(Item=item)
+        # One that has rotated for years: ten keys that work, and as many as there are studies that
+        # ended.
+        for number in range(have, size):
+            ended_at = now() if number >= KEYS_OF_A_CLIENT else None
+            batch.put_item(Item=records.api_key_items(a_key("rotating", revoked_at=ended_at))[0])
         for _ in range(have, size):
             study = a_study(id=new_id("st"), created_at=now())
             batch.put_item(Item=records.study_item("client-0", study))
@@ -178,6 +183,7 @@ def operations(table: Table, client: Client) -> dict[str, Callable[[], object]]:
         "list 20 by status": lambda: studies.page(client.id, 20, None, StudyStatus.SUCCEEDED),
         "read the usage": lambda: ledger.usage(client),
         "list a client's 10 keys": lambda: directory.keys(client.id),
+        "list 10 keys beside all that ended": lambda: directory.keys("rotating"),
     }
 
 

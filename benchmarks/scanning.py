@@ -1,7 +1,8 @@
 """How fast `keys scan` reads: `python -m benchmarks.scanning` prints one JSON document.
 
+- `text`: the sources of Python's standard library, as one file.
 - `base64`: text in which beginnings of keys occur by chance, the worst that is common.
-- `log`: a key on every line, the worst there is, short and four times as long.
+- `log`: a key on every line, short and four times as long; and with another key on each.
 - `git`: the packed history of a repository of text, with what git itself takes to unpack it; and
   the same with 200 keys in it, each in a commit of its own.
 
@@ -17,6 +18,7 @@ import resource
 import statistics
 import string
 import subprocess
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from chalicelib.tenants import keys
 BLOCK = 1_000_000  # bytes of one block
 BLOCKS = 50
 ROUNDS = 5
-LINES = 10_000  # of the shorter log
+LINES = 40_000  # of the shorter log
 COMMITS = 1_000
 FILE = 50_000  # bytes of a file in git
 LEAKS = 200
@@ -38,9 +40,11 @@ def main() -> None:
     chance = random.Random(4)  # noqa: S311 - a seed, not secrecy
     block = _text(chance, BLOCK) + b"\n"
     cases = {
+        "text": [("text", _sources())],
         "base64": [("large", block * BLOCKS)],
         "log": [("log", _log(LINES))],
         "log, four times as long": [("log", _log(4 * LINES))],
+        "log, another key on each line": [("log", b"".join(_log(1) for _ in range(LINES)))],
     }
     told = {}
     for name, files in cases.items():
@@ -48,6 +52,8 @@ def main() -> None:
             for file, content in files:
                 (Path(folder) / file).write_bytes(content)
             told[name] = measured(Path(folder), history=False)
+            if name.startswith("log"):
+                told[name]["microseconds_a_place"] = microseconds_a_place(Path(folder))
     for name, leaks in (("git", 0), (f"git, {LEAKS} keys", LEAKS)):
         with tempfile.TemporaryDirectory() as folder:
             _fill(Path(folder), chance, leaks)
@@ -69,6 +75,14 @@ def megabytes_a_second(folder: Path, *, history: bool) -> float:
     return size / 1e6 / (_processor_seconds() - begun)
 
 
+def microseconds_a_place(folder: Path) -> float:
+    """Return the time that it takes afterwards to sort what was found by keys, for each place."""
+    findings = scan([folder], history=False)
+    begun = _processor_seconds()
+    places = sum(len(found) for found in findings.places().values())
+    return round((_processor_seconds() - begun) * 1e6 / places, 2)
+
+
 def _processor_seconds() -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
@@ -76,6 +90,13 @@ def _processor_seconds() -> float:
 
 def _text(chance: random.Random, size: int) -> bytes:
     return "".join(chance.choices(_LETTERS, k=size)).encode()
+
+
+def _sources() -> bytes:
+    """Return what the standard library is written in, over and over, up to the size of `base64`."""
+    folder = Path(sysconfig.get_paths()["stdlib"])
+    text = b"".join(path.read_bytes() for path in sorted(folder.glob("*.py")))
+    return text * (BLOCK * BLOCKS // len(text))
 
 
 def _log(lines: int) -> bytes:

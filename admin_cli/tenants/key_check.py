@@ -9,7 +9,7 @@ from __future__ import annotations
 import string
 import zlib
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -23,16 +23,10 @@ _LETTERS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _NONE = 255
 
 
-class Found(NamedTuple):
-    """Keys in a text, in order: where each begins, after how many newlines, and the key."""
+def keys_at(text: bytes, stride: int, last: int) -> tuple[list[int], list[int], list[str]]:
+    """Return of each key that begins in `text`, at `last` at most, in order, three things.
 
-    begins: list[int]
-    newlines: list[int]
-    keys: list[bytes]
-
-
-def keys_at(text: bytes, stride: int, last: int) -> Found:
-    """Return the keys that begin in `text`, at `last` at most.
+    Where it begins, how many newlines stand before it, and the key.
 
     `stride`: bytes from one character to the next, 1 in ASCII and 2 in UTF-16; those in between
     must be nought.
@@ -41,29 +35,31 @@ def keys_at(text: bytes, stride: int, last: int) -> Found:
     span = stride * (LENGTH - 1) + 1
     count = min(last + 1, data.size - span + 1)
     if count < 1:
-        return Found([], [], [])
+        return [], [], []
     pairs = (data[:count] == ord("r")) & (data[stride : stride + count] == ord("g"))
     begins = np.flatnonzero(pairs)
     third = data[begins + 2 * stride]
     begins = begins[(third == ord("l")) | (third == ord("t"))]
     rows = sliding_window_view(data, span)[begins]
     letters = np.ascontiguousarray(rows[:, ::stride])
-    good = _are_keys(np.ascontiguousarray(letters.T))
+    good = _end_with_their_sums(np.ascontiguousarray(letters.T))
     if stride > 1:
         good &= ~rows[:, 1::stride].any(axis=1)
-    begins, found = begins[good], letters[good].view(f"S{LENGTH}").ravel()
+    # All of them at once, as chance alone could make another text have its sum.
+    if not letters[good].tobytes().isalnum():
+        good &= (_values()[letters] != _NONE).all(axis=1)
+    begins, found = begins[good], letters[good].tobytes().decode("ascii")
     newlines = np.searchsorted(np.flatnonzero(data == ord("\n")), begins)
-    return Found(begins.tolist(), newlines.tolist(), found.tolist())
+    secrets = [found[first : first + LENGTH] for first in range(0, len(found), LENGTH)]
+    return begins.tolist(), newlines.tolist(), secrets
 
 
-def _are_keys(columns: NDArray[np.uint8]) -> NDArray[np.bool]:
-    """Tell of each column whether it is of letters and digits and ends with its checksum."""
+def _end_with_their_sums(columns: NDArray[np.uint8]) -> NDArray[np.bool]:
+    """Tell of each column whether it ends with the checksum of what stands before."""
     changes, noughts, places = _sums()
     sums = np.bitwise_xor.reduce(changes.take(columns[:_SUMMED] + places), initial=noughts)
-    values = _values().take(columns)
     weights = len(_LETTERS) ** np.arange(LENGTH - _SUMMED - 1, -1, -1, dtype=np.int64)
-    written = weights @ values[_SUMMED:].astype(np.int64)
-    good: NDArray[np.bool] = (values != _NONE).all(axis=0) & (sums == written)
+    good: NDArray[np.bool] = sums == weights @ _values()[columns[_SUMMED:]].astype(np.int64)
     return good
 
 

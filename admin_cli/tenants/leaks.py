@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import re
 from collections import defaultdict
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from admin_cli.console import CliError
 from admin_cli.tenants import git_objects
+from chalicelib.errors import KeyUnknown
 from chalicelib.tenants import keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from admin_cli.tenants.key_check import Found
 
 # Where a key may begin, as bytes of ASCII and, from the first letter's byte to the last one's, in
 # UTF-16 of either byte order; by the bytes from one character to the next.
@@ -30,59 +30,67 @@ _PATTERNS = {
 _BEGINNING = 4096
 # A slice of a mapped file is a copy in memory: never of more than so many bytes.
 _PIECE = 1 << 20
+# Keys that are no further apart are checked together.
+_NEAR = 4096
 # So many bytes are checked at once, as fits into a processor's cache.
 CHECKED = 1 << 17
 _SPAN = 41  # characters of a key
 
 
+class Hits(NamedTuple):
+    """Keys of one place, in order, and the line of each, less `line`; `line` 0: it has no lines."""
+
+    place: str
+    line: int
+    lines: list[int]
+    keys: list[str]
+
+
 @dataclass
 class Findings:
-    """Each secret with the places where it stands, and how much was read (`size`: bytes).
+    """What was found, and how much was read (`size`: bytes)."""
 
-    A place is a file with the lines in it, or something that git keeps, which has none.
-    """
-
-    places: dict[str, dict[str, list[int]]] = field(default_factory=dict, repr=False)
+    hits: list[Hits] = field(default_factory=list, repr=False)
     files: int = 0
     repositories: int = 0
     size: int = 0
     unreadable: list[str] = field(default_factory=list)
 
-    def add(self, secret: str, place: str, lines: list[int]) -> None:
-        """Note a place; the same one a second time changes nothing."""
-        self.places.setdefault(secret, {})[place] = lines
+    def places(self) -> dict[str, list[str]]:
+        """Return each secret with the places where it stands in words, each once and in order."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for place, line, lines, secrets in self.hits:
+            for secret, after in zip(secrets, lines, strict=True):
+                found[secret].append(f"{place}:{line + after}" if line else place)
+        return {secret: [*dict.fromkeys(places)] for secret, places in found.items()}
 
-    def places_of(self, secret: str) -> Iterator[str]:
-        """Yield in words where a secret stands, each place once."""
-        for place, lines in self.places[secret].items():
-            # Keys of a dict: in order, and a line once that has the key twice.
-            yield from (f"{place}:{line}" for line in dict.fromkeys(lines)) if lines else (place,)
+
+class Found(NamedTuple):
+    """Keys in a piece, in order: where each begins, after how many newlines, and the key."""
+
+    begins: list[int]
+    newlines: list[int]
+    keys: list[str]
 
 
 def keys_in(data: bytes | mmap.mmap) -> list[tuple[int, str]]:
     """Return place and text of every key, as bytes of ASCII or in UTF-16."""
     return [
-        (begin + place, secret.decode())
+        (begin + place, secret)
         for stride in _strides(data)
         for begin, found in _pieces(data, stride)
         for place, secret in zip(found.begins, found.keys, strict=True)
     ]
 
 
-def lines_of(data: bytes | mmap.mmap) -> dict[str, list[int]]:
-    """Return for every key the lines, from 1, on which it stands.
-
-    The lines are counted once for each spelling, in pieces.
-    """
-    lines: defaultdict[bytes, list[int]] = defaultdict(list)
+def note_lines(data: bytes | mmap.mmap, path: str, findings: Findings) -> None:
+    """Note every key of a file with its line, from 1; lines are counted once for each spelling."""
     for stride in _strides(data):
         line, counted = 1, 0
         for begin, found in _pieces(data, stride):
             line += _newlines(data, counted, begin)
-            for secret, before in zip(found.keys, found.newlines, strict=True):
-                lines[secret].append(line + before)
+            findings.hits.append(Hits(path, line, found.newlines, found.keys))
             line, counted = line + found.newlines[-1], begin + found.begins[-1]
-    return {secret.decode(): found for secret, found in lines.items()}
 
 
 def _strides(data: bytes | mmap.mmap) -> tuple[int, ...]:
@@ -93,19 +101,35 @@ def _strides(data: bytes | mmap.mmap) -> tuple[int, ...]:
 def _pieces(data: bytes | mmap.mmap, stride: int) -> Iterator[tuple[int, Found]]:
     """Yield where pieces begin that hold keys, and those, by their places in the piece.
 
-    The pattern passes over what cannot be a key, faster than anything else does; where it stops,
-    a whole piece is checked at once, as where there is one key there are often many.
+    The pattern passes over what cannot be a key, faster than anything else does. Where it stops
+    once, that is checked; where it soon stops again, a whole piece is checked at once.
     """
-    at = 0
-    while maybe := _PATTERNS[stride].search(data, at):
+    search = _PATTERNS[stride].search
+    maybe = search(data)
+    while maybe is not None:
+        begin = maybe.start()
+        following = search(data, begin + 1)
+        if following is None or following.start() - begin > _NEAR:
+            if _is_key(secret := maybe[0][::stride].decode()):
+                yield begin, Found([0], [0], [secret])
+            maybe = following
+            continue
         # Takes numpy with it, which most scans do not need.
         from admin_cli.tenants.key_check import keys_at  # noqa: PLC0415
 
-        begin = maybe.start()
-        at = begin + CHECKED
-        found = keys_at(data[begin : at + stride * _SPAN], stride, CHECKED - 1)
+        end = begin + CHECKED
+        found = Found(*keys_at(data[begin : end + stride * _SPAN], stride, CHECKED - 1))
         if found.keys:
             yield begin, found
+        maybe = search(data, end)
+
+
+def _is_key(secret: str) -> bool:
+    try:
+        keys.read(secret)
+    except KeyUnknown:
+        return False
+    return True
 
 
 def _newlines(data: bytes | mmap.mmap, first: int, end: int) -> int:
@@ -122,21 +146,39 @@ def scan(paths: list[Path], *, history: bool) -> Findings:
     for path in paths:
         if not path.exists():
             raise CliError(f"{path} is not there")
-        if path.is_file():
-            _scan_file(path, findings)
-            continue
-        for folder, folders, files in os.walk(path, onerror=_note(findings)):
-            here = Path(folder)
-            if ".git" in {*folders, *files} or _is_bare(here, folders, files):
-                if history:
-                    _scan_git(here, findings)
-                # Its packs are compressed: only git can read them.
-                folders[:] = [] if _is_bare(here, folders, files) else folders
-                with suppress(ValueError):
-                    folders.remove(".git")
-            for name in files:
-                _scan_file(here / name, findings)
+    with _without_cycles():
+        for path in paths:
+            _scan(path, findings, history=history)
     return findings
+
+
+def _scan(path: Path, findings: Findings, *, history: bool) -> None:
+    if path.is_file():
+        _scan_file(path, findings)
+        return
+    for folder, folders, files in os.walk(path, onerror=_note(findings)):
+        here = Path(folder)
+        if ".git" in {*folders, *files} or _is_bare(here, folders, files):
+            if history:
+                _scan_git(here, findings)
+            # Its packs are compressed: only git can read them.
+            folders[:] = [] if _is_bare(here, folders, files) else folders
+            with suppress(ValueError):
+                folders.remove(".git")
+        for name in files:
+            _scan_file(here / name, findings)
+
+
+@contextmanager
+def _without_cycles() -> Iterator[None]:
+    """Do not look for cycles of objects: none arise here, and of many keys it took a third."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _is_bare(here: Path, folders: list[str], files: list[str]) -> bool:
@@ -155,8 +197,7 @@ def _scan_file(path: Path, findings: Findings) -> None:
             size = os.fstat(file.fileno()).st_size
             if size:
                 with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                    for secret, lines in lines_of(data).items():
-                        findings.add(secret, str(path), lines)
+                    note_lines(data, str(path), findings)
     except (OSError, ValueError):
         findings.unreadable.append(str(path))
         return
@@ -175,4 +216,4 @@ def _scan_git(repository: Path, findings: Findings) -> None:
     for secret, kind, name in hits:
         lost = f"object {name[:12]}, in no branch"
         place = first.get(name, lost) if kind == "blob" else f"{kind} {name[:12]}"
-        findings.add(secret, f"{repository}: {place}", [])
+        findings.hits.append(Hits(f"{repository}: {place}", 0, [0], [secret]))

@@ -77,14 +77,15 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 
 def _known(stage: Stage | None, findings: Findings) -> list[dict[str, object]]:
     """Return what may be told of the keys that were found; `unknown`: not a key of this stage."""
-    hashes = {secret: keys.sha256(secret) for secret in findings.places}
+    places = findings.places()
+    hashes = {secret: keys.sha256(secret) for secret in places}
     owners = {} if stage is None else stage.keyring.of_hashes([*hashes.values()])
     found: list[dict[str, object]] = []
     for secret, sha256 in hashes.items():
         told: dict[str, object] = {
             "hint": keys.hint(secret),
             "state": "not asked" if stage is None else "unknown",
-            "places": [*findings.places_of(secret)],
+            "places": places[secret],
         }
         if (key := owners.get(sha256)) is not None:
             told |= {"state": state_of(key), "key": key.id, "client": key.client_id}

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -170,9 +171,13 @@ def test_leaked_keys_are_found_in_a_file_and_in_git_and_are_refused_once_revoked
     done = stack.radgate.run("keys", "scan", str(tmp_path), "--revoke", "--yes")
     assert done.returncode == 0, done.stderr
     for key in (shown, removed):
-        until(lambda secret=key["secret"]: ask(stack, secret).status_code == 403, seconds=30)
+        until(partial(is_refused, stack, key["secret"]), seconds=30)
         assert key["secret"] not in found.stdout + found.stderr + done.stdout + done.stderr
     assert stack.radgate.run("keys", "scan", str(tmp_path)).returncode == 0
+
+
+def is_refused(stack: Stack, secret: str) -> bool:
+    return ask(stack, secret).status_code == 403
 
 
 def test_a_key_is_refused_once_its_life_or_its_overlap_is_over(stack: Stack) -> None:

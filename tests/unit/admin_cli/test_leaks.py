@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admin_cli.console import CliError
-from admin_cli.tenants.leaks import CHECKED, Findings, keys_in, lines_of, scan
+from admin_cli.tenants.leaks import CHECKED, Findings, keys_in, note_lines, scan
 from chalicelib.errors import KeyUnknown
 from chalicelib.tenants import keys
 
@@ -58,8 +58,8 @@ def test_a_word_that_fails_the_checksum_is_no_key(text: str) -> None:
 def places(findings: Findings, root: Path) -> dict[str, list[str]]:
     """Return what was found with paths from `root` on."""
     return {
-        secret: [place.replace(f"{root}/", "") for place in findings.places_of(secret)]
-        for secret in findings.places
+        secret: [place.replace(f"{root}/", "") for place in found]
+        for secret, found in findings.places().items()
     }
 
 
@@ -90,7 +90,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "outside" / "x").write_text(keys.mint())
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "link").symlink_to(tmp_path / "outside" / "x")
-    assert scan([tmp_path / "in"], history=True).places == {}
+    assert scan([tmp_path / "in"], history=True).places() == {}
 
 
 def test_what_is_no_file_is_left_alone(tmp_path: Path) -> None:
@@ -115,6 +115,15 @@ class Read(bytes):
         copy = super().__getitem__(part)
         self.copied += len(copy)
         return copy
+
+
+def lines_of(data: bytes) -> dict[str, list[int]]:
+    findings = Findings()
+    note_lines(data, "file", findings)
+    return {
+        secret: [int(place.removeprefix("file:")) for place in found]
+        for secret, found in findings.places().items()
+    }
 
 
 @pytest.mark.parametrize("lines", [1, 500, 20_000])
@@ -145,8 +154,8 @@ def test_what_is_checked_in_pieces_is_found_at_every_place_of_them() -> None:
 
 def test_a_line_that_has_a_key_twice_is_told_once() -> None:
     findings, secret = Findings(), keys.mint()
-    findings.add(secret, "file", lines_of(f"{secret}{secret}\n{secret}".encode())[secret])
-    assert [*findings.places_of(secret)] == ["file:1", "file:2"]
+    note_lines(f"{secret}{secret}\n{secret}".encode(), "file", findings)
+    assert findings.places()[secret] == ["file:1", "file:2"]
 
 
 PIECES = st.lists(
@@ -224,7 +233,7 @@ def test_what_git_keeps_is_searched(repository: Path, *, packed: bool) -> None:
     assert re.fullmatch(r"repo: config\.env since [0-9a-f]{7,}", found[removed][0])
     assert found[told][0].startswith("repo: commit ")
     assert found[lost][0].endswith(", in no branch")
-    assert scan([repository], history=False).places == {}
+    assert scan([repository], history=False).places() == {}
 
 
 def test_what_only_a_merge_brought_in_is_placed(repository: Path) -> None:
@@ -236,7 +245,7 @@ def test_what_only_a_merge_brought_in_is_placed(repository: Path) -> None:
     commit(repository, "c", "3")
     git(repository, "merge", "-q", "--no-commit", "side")
     commit(repository, "by hand ä.env", secret)
-    found = [*scan([repository], history=True).places[secret]]
+    found = scan([repository], history=True).places()[secret]
     assert re.search(r": by hand ä\.env since [0-9a-f]{7,}$", found[0])
 
 
@@ -254,8 +263,8 @@ def test_git_is_started_once_for_all_objects_and_once_for_all_places(
     stand_in.write_text(f'#!/bin/sh\necho start >> "{told}"\nexec "{real}" "$@"\n')
     stand_in.chmod(0o755)
     monkeypatch.setenv("PATH", f"{stand_in.parent}:{os.environ['PATH']}")
-    places = scan([repository], history=True).places
-    assert all("since" in next(iter(places[secret])) for secret in found)
+    places = scan([repository], history=True).places()
+    assert all("since" in places[secret][0] for secret in found)
     assert told.read_text().count("start") == (2 if count else 1)
 
 
@@ -264,7 +273,7 @@ def test_a_bare_repository_is_searched_by_git_alone(repository: Path, tmp_path: 
     commit(repository, "a", secret)
     git(repository, "clone", "-q", "--bare", ".", str(tmp_path / "bare"))
     found = scan([tmp_path / "bare"], history=True)
-    assert set(found.places) == {secret}
+    assert set(found.places()) == {secret}
     assert found.repositories == 1
 
 
@@ -278,7 +287,7 @@ def test_what_was_never_committed_is_found(repository: Path, tmp_path: Path) -> 
     secret = keys.mint()
     (tmp_path / "x").write_text(secret)
     git(repository, "hash-object", "-w", str(tmp_path / "x"))
-    [place] = scan([repository], history=True).places[secret]
+    [place] = scan([repository], history=True).places()[secret]
     assert place.endswith(", in no branch")
 
 
