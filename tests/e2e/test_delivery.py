@@ -7,11 +7,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import boto3
 import httpx
 import pytest
 from pydicom.data import get_testdata_file
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from admin_cli.emulator import LOCAL_CREDENTIALS
 from tests.fakes.receiver import receiving
 from tests.fakes.sink import parts_of
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 CLIENT, EMAIL = "told", "ops@told.example"
 WITHIN = 240  # seconds for a queued study, with a model to load and two cores for everything
+LINES = 5  # of a queued study: of the post, of the worker two, of two deliveries
 SECRET_WORDS = ("ardiomegaly", "No finding", "probab", "finding", "PatientName")
 
 
@@ -59,13 +62,28 @@ def eventually(found: Callable[[], Any], within: float = WITHIN) -> Any:
     return answer
 
 
-def queue(stack: Stack, key: str, image: bytes) -> str:
-    """Queue an image; return the study's id."""
+def queue(stack: Stack, key: str, image: bytes) -> tuple[str, str]:
+    """Queue an image; return the study's id and the request's."""
     answer = httpx.post(
         f"{stack.api_url}/studies", content=image, headers={"x-api-key": key}, timeout=120
     )
     assert answer.status_code == 202, answer.text
-    return str(answer.json()["id"])
+    return str(answer.json()["id"]), answer.headers["x-request-id"]
+
+
+def logged(stack: Stack, request_id: str) -> list[dict[str, Any]]:
+    """Return the lines of all functions' logs that have a request's id."""
+    region = LOCAL_CREDENTIALS["AWS_DEFAULT_REGION"]
+    session = boto3.session.Session("test", "test", region_name=region)
+    logs = session.client("logs", endpoint_url=stack.aws_url)
+    found: list[dict[str, Any]] = []
+    for group in logs.describe_log_groups(logGroupNamePrefix="/aws/lambda/")["logGroups"]:
+        events = logs.filter_log_events(
+            logGroupName=group["logGroupName"], filterPattern=f'"{request_id}"'
+        )["events"]
+        lines = (json.loads(one["message"]) for one in events if one["message"].startswith("{"))
+        found += [line for line in lines if line.get("request_id") == request_id]
+    return found
 
 
 def verified(received: Received, secret: str) -> dict[str, Any]:
@@ -120,7 +138,8 @@ def test_a_queued_study_s_end_is_told_by_both_channels(  # noqa: PLR0917 - fixtu
     outcome: str,
 ) -> None:
     path = get_testdata_file(image, download=False) if image else None
-    study = queue(stack, key, Path(str(path)).read_bytes() if path else b"\x89PNG\r\n\x1a\nbroken")
+    body = Path(str(path)).read_bytes() if path else b"\x89PNG\r\n\x1a\nbroken"
+    study, request_id = queue(stack, key, body)
 
     def told() -> Received | None:
         mine = (one for one in receiver.requests if study.encode() in one.body)
@@ -148,6 +167,17 @@ def test_a_queued_study_s_end_is_told_by_both_channels(  # noqa: PLR0917 - fixtu
         return mine == {"mail": "delivered", "webhook": "delivered"}
 
     eventually(noted)
+    # The log comes with the end of each call.
+    lines = eventually(lambda: len(found := logged(stack, request_id)) >= LINES and found)
+    assert sorted((line["message"], line.get("channel", "")) for line in lines) == [
+        ("begun", ""),
+        ("delivery", "mail"),
+        ("delivery", "webhook"),
+        ("request", ""),
+        ("study", ""),
+    ]
+    assert {line["study_id"] for line in lines} == {study}
+    assert all(line["function_request_id"] != request_id for line in lines)
 
 
 def test_nothing_secret_is_in_the_trail(stack: Stack, secret: str) -> None:

@@ -581,7 +581,9 @@ def test_every_line_names_study_client_and_request(bench: Bench) -> None:
         "",
         "unreadable_image",
     ]
-    assert {line["request_id"] for line in lines} == {REQUEST}
-    assert {line["client"] for line in lines} == {"acme"}
+    begun = [facts for event, facts in bench.monitor.lines if event == "begun"]
+    assert {line["study_id"] for line in begun} == {line["study_id"] for line in lines}
+    for line in (*begun, *lines):
+        assert (line["request_id"], line["client"], line["attempt"]) == (REQUEST, "acme", 1)
     parts = {d["part"] for name, _, d in bench.monitor.values if name == "BatchTime"}
     assert parts == {"fetch", "decode", "gate", "predict", "report", "store"}
