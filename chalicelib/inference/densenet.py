@@ -15,17 +15,15 @@ names that torchvision and torchxrayvision gave them, so that their weights load
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from chalicelib.inference.convolutions import Convolution, Shape, fused_here
 from chalicelib.inference.output import Output
 from chalicelib.inference.threads import one_thread
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _BLOCKS = (6, 12, 24, 16)
 _GROWTH = 32
@@ -92,44 +90,6 @@ class DenseNet121(nn.Module):
         return Output(logits, functional.conv2d(last, self.classifier.weight[:, :, None, None]))
 
 
-class _Shape(NamedTuple):
-    """How a convolution runs; `side`: pixels of its usual input."""
-
-    side: int
-    stride: int = 1
-    padding: int = 0
-    relu: bool = False
-
-
-class _Convolution:
-    """A convolution and perhaps a ReLU, with the weights laid out once when oneDNN is there."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, shape: _Shape, *, packed: bool) -> None:
-        self.bias = bias.float() if bias is not None else None
-        self.shape = shape
-        self.packed = packed
-        weight = weight.float().contiguous()
-        if packed:
-            _, stride, padding, _ = shape
-            usual = [1, weight.shape[1], shape.side, shape.side]
-            pack: Callable[..., Tensor] = torch._C._nn.mkldnn_reorder_conv2d_weight  # noqa: SLF001
-            self.weight = pack(weight.to_mkldnn(), [padding] * 2, [stride] * 2, [1, 1], 1, usual)
-        else:
-            self.weight = weight.contiguous(memory_format=torch.channels_last)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        _, stride, padding, relu = self.shape
-        if self.packed:
-            run: Any = torch.ops.mkldnn._convolution_pointwise  # noqa: SLF001 - what Inductor calls
-            rectify = "relu" if relu else "none"
-            y: Tensor = run(
-                x, self.weight, self.bias, [padding] * 2, [stride] * 2, [1, 1], 1, rectify, [], ""
-            )
-            return y
-        y = functional.conv2d(x, self.weight, self.bias, stride, padding)
-        return y.relu_() if relu else y
-
-
 class _Knee(NamedTuple):
     """A batch norm and its ReLU as a comparison; see the module's first lines.
 
@@ -182,20 +142,18 @@ class FusedDenseNet121:
     """
 
     def __init__(self, plain: DenseNet121, *, packed: bool | None = None) -> None:
-        if packed is None:
-            packed = torch._C._has_mkldnn  # noqa: SLF001 - its public name is untyped
         with one_thread():
-            self._fuse(plain, packed=packed)
+            self._fuse(plain, packed=fused_here() if packed is None else packed)
 
     def _fuse(self, plain: DenseNet121, *, packed: bool) -> None:
         parts: dict[str, Any] = dict(plain.features.named_children())
         side = _USUAL_SIZE
         scale, shift = _affine(parts["norm0"])
         stem = parts["conv0"].weight.double() * scale[:, None, None, None]
-        shape = _Shape(side, stride=2, padding=3, relu=True)
-        self._stem = _Convolution(stem, shift, shape, packed=packed)
-        self._blocks: list[list[tuple[_Knee, _Convolution, _Convolution]]] = []
-        self._transitions: list[tuple[_Knee, _Convolution]] = []
+        shape = Shape(side, stride=2, padding=3, ceiling=torch.inf)
+        self._stem = Convolution(stem, shift, shape, packed=packed)
+        self._blocks: list[list[tuple[_Knee, Convolution, Convolution]]] = []
+        self._transitions: list[tuple[_Knee, Convolution]] = []
         side //= 4
         for number in range(1, len(_BLOCKS) + 1):
             block = parts[f"denseblock{number}"]
@@ -205,7 +163,7 @@ class FusedDenseNet121:
                 transition = parts[f"transition{number}"]
                 knee = _knee(transition.norm)
                 weight, bias = _behind(knee, transition.conv.weight)
-                conv = _Convolution(weight, bias, _Shape(side), packed=packed)
+                conv = Convolution(weight, bias, Shape(side), packed=packed)
                 self._transitions.append((knee, conv))
         self._last = _knee(parts["norm5"])
         rows = plain.classifier.weight.double()
@@ -233,11 +191,11 @@ class FusedDenseNet121:
 
 def _fused_layer(
     layer: _DenseLayer, side: int, *, packed: bool
-) -> tuple[_Knee, _Convolution, _Convolution]:
+) -> tuple[_Knee, Convolution, Convolution]:
     knee = _knee(layer.norm1)
     weight, bias = _behind(knee, layer.conv1.weight)
     scale, shift = _affine(layer.norm2)
     weight, bias = weight * scale[:, None, None, None], bias * scale + shift
-    narrow = _Convolution(weight, bias, _Shape(side, relu=True), packed=packed)
-    conv = _Convolution(layer.conv2.weight, None, _Shape(side, padding=1), packed=packed)
+    narrow = Convolution(weight, bias, Shape(side, ceiling=torch.inf), packed=packed)
+    conv = Convolution(layer.conv2.weight, None, Shape(side, padding=1), packed=packed)
     return knee, narrow, conv

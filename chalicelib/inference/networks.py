@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from chalicelib.errors import ModelUnavailable
 from chalicelib.inference.densenet import DenseNet121, FusedDenseNet121
+from chalicelib.inference.efficientnet_fused import FusedEfficientNetLite
 from chalicelib.inference.output import Output as Output  # noqa: PLC0414 - named here by users
 
 if TYPE_CHECKING:
@@ -75,14 +75,8 @@ class ConvNorm(nn.Module):
         self.conv = nn.Conv2d(
             inputs, outputs, size, stride=stride, padding=padding, groups=groups, bias=False
         )
-        self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
+        self.norm = nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01)
         self.linear = linear
-
-    def fold(self) -> None:
-        """Multiply the batch norm into the convolution: the same answer in half the steps."""
-        if isinstance(self.norm, nn.BatchNorm2d):
-            self.conv = fuse_conv_bn_eval(self.conv, self.norm)
-            self.norm = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
@@ -198,7 +192,7 @@ def channels_last(network: Module) -> Module:
 
 
 def build(architecture: str, labels: int, tensors: Mapping[str, Tensor]) -> Network:
-    """Return a network ready to answer: float32, batch norm folded, channels last, no gradients.
+    """Return a network ready to answer, in its fused form: float32, no gradients.
 
     `tensors`: its state by name; halves are widened to float32. Raises ModelUnavailable when the
     architecture is unknown or the tensors are not exactly its own.
@@ -215,10 +209,7 @@ def build(architecture: str, labels: int, tensors: Mapping[str, Tensor]) -> Netw
     network.eval().requires_grad_(requires_grad=False)
     if isinstance(network, DenseNet121):
         return FusedDenseNet121(network)
-    for module in network.modules():
-        if isinstance(module, ConvNorm):
-            module.fold()
-    return cast("Network", channels_last(network))
+    return FusedEfficientNetLite(cast("EfficientNetLite", network))
 
 
 def standardise(batch: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from chalicelib.errors import ModelUnavailable
+from chalicelib.inference.efficientnet_fused import FusedEfficientNetLite
 from chalicelib.inference.networks import EfficientNetLite, build, standardise
 
 LITE0 = "efficientnet-lite0-enlarged"
@@ -30,12 +31,26 @@ def batch() -> torch.Tensor:
     return torch.randn(2, 1, 128, 128, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.mark.parametrize("packed", [True, False], ids=["oneDNN", "portable"])
+@pytest.mark.parametrize("enlarged", [192, 161])
 @torch.inference_mode()
-def test_folding_changes_nothing(lively: EfficientNetLite, batch: torch.Tensor) -> None:
-    plain = lively(batch)
-    folded = build(LITE0, 2, lively.state_dict())(batch)
-    torch.testing.assert_close(folded.logits, plain.logits, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(folded.cams, plain.cams, rtol=1e-3, atol=1e-3)
+def test_fused_is_plain(
+    lively: EfficientNetLite, batch: torch.Tensor, enlarged: int, *, packed: bool
+) -> None:
+    plain = EfficientNetLite(2, enlarged=enlarged).eval()
+    plain.load_state_dict(lively.state_dict())
+    fused = FusedEfficientNetLite(plain, packed=packed)
+    ours, wanted = fused(batch), plain(batch)
+    assert float(wanted.cams.std()) > 0.02
+    torch.testing.assert_close(ours.logits, wanted.logits, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours.cams, wanted.cams, rtol=0, atol=1e-5)
+    # It overwrites nothing that the next answer needs, and nothing of the plain one.
+    torch.testing.assert_close(fused(batch), ours, rtol=0, atol=0)
+    torch.testing.assert_close(plain(batch), wanted, rtol=0, atol=0)
+
+
+def test_a_manifest_gets_the_fused_form(lively: EfficientNetLite) -> None:
+    assert isinstance(build(LITE0, 2, lively.state_dict()), FusedEfficientNetLite)
 
 
 @torch.inference_mode()
