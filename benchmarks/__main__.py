@@ -7,7 +7,16 @@ import sys
 
 # The service first: its deploy makes the package whose size the footprint reports. The costs of
 # keys and studies at growing sizes take many minutes: `python -m benchmarks.keys` on its own.
-BENCHMARKS = ("service", "footprint", "coldstart", "predict", "densenet", "contention", "scanning")
+BENCHMARKS = (
+    "service",
+    "footprint",
+    "coldstart",
+    "predict",
+    "densenet",
+    "contention",
+    "quota",
+    "scanning",
+)
 
 
 def main() -> int:
