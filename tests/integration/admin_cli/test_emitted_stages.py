@@ -53,6 +53,13 @@ endpoint = "private"
 vpc_endpoints = ["vpce-0123456789abcdef0"]
 warm_every_minutes = 1
 """,
+    "local": """
+[local]
+network = "new"
+log_days = 7
+provisioned_concurrency = 1
+warm_every_minutes = 5
+""",
     "edge": f"""
 [prod]
 api_stage = "v1"
@@ -100,7 +107,7 @@ def all_emitted(
     found = {}
     for name, settings in STAGES.items():
         (folder / "stages.toml").write_text(settings, encoding="utf-8")
-        stage = "dev" if name == "dev" else "prod"
+        stage = "prod" if name == "edge" else name
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("RADGATE_STAGES", str(folder / "stages.toml"))
             path, code, _notes = emit(
@@ -153,7 +160,12 @@ def test_it_stays_within_the_limits_of_cloudformation(emitted: Emitted) -> None:
 def test_stage_endpoint_and_domain_are_those_of_the_settings(emitted: Emitted) -> None:
     [api] = emitted.of("AWS::Serverless::Api")
     body = api["DefinitionBody"]
-    wanted = {"prod": ("prod", "REGIONAL"), "dev": ("dev", "PRIVATE"), "edge": ("v1", "EDGE")}
+    wanted = {
+        "prod": ("prod", "REGIONAL"),
+        "dev": ("dev", "PRIVATE"),
+        "local": ("v1", "REGIONAL"),
+        "edge": ("v1", "EDGE"),
+    }
     assert (api["StageName"], api["EndpointConfiguration"]) == wanted[emitted.name]
     domains, mappings = (
         emitted.of(f"AWS::ApiGateway::{kind}") for kind in ("DomainName", "BasePathMapping")
@@ -165,6 +177,9 @@ def test_stage_endpoint_and_domain_are_those_of_the_settings(emitted: Emitted) -
         assert (domains, mappings) == ([], [])
         return
     assert "x-amazon-apigateway-policy" not in body
+    if emitted.name == "local":
+        assert (domains, mappings) == ([], [])
+        return
     [domain], [mapping] = domains, mappings
     field = "CertificateArn" if emitted.name == "edge" else "RegionalCertificateArn"
     assert domain[field].startswith("arn:aws:acm:")
