@@ -7,11 +7,13 @@ is noted are ids, codes, counts and times, and of an error its place and kind, n
 
 from __future__ import annotations
 
+import logging
 import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from aws_lambda_powertools import Logger, single_metric
+from aws_lambda_powertools.logging.filters import SuppressFilter
 
 from chalicelib.services.timing import Stopwatch
 
@@ -24,7 +26,26 @@ if TYPE_CHECKING:
 
 SERVICE = "radgate"
 NAMESPACE = "Radgate"
+PACKAGE = "chalicelib"
 logger = Logger(service=SERVICE)
+
+
+def adopt() -> None:
+    """Have what our modules log by the standard library in the same form, and only once.
+
+    Where Lambda's own handler would write it as plain text, that is silenced for it. As Powertools
+    does for its own loggers, what pytest listens with is left alone.
+    """
+    ours = logging.getLogger(PACKAGE)
+    if logger.registered_handler in ours.handlers:
+        return
+    ours.addHandler(logger.registered_handler)
+    for handler in logging.root.handlers:
+        if type(handler).__name__ != "LogCaptureHandler":
+            handler.addFilter(SuppressFilter(PACKAGE))
+
+
+adopt()
 
 
 class PowertoolsMonitor:

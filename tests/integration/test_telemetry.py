@@ -100,6 +100,25 @@ def test_a_stage_that_is_not_traced_imports_no_tracer() -> None:
     assert run(program, RADGATE_TRACING="1") == "TracedStopwatch True\n"
 
 
+PLAIN = """
+import logging, sys
+from types import SimpleNamespace
+logging.basicConfig(stream=sys.stdout)  # as Lambda has a handler of its own
+from chalicelib.telemetry import begin_call
+begin_call(SimpleNamespace(aws_request_id="call-1"))
+logging.getLogger("chalicelib.delivery.queue").warning("job queue: send failed: %s", "Timeout")
+logging.getLogger("botocore").warning("somebody else's")
+"""
+
+
+def test_what_a_module_of_ours_logs_is_json_too_and_written_once() -> None:
+    line, other = run(PLAIN).splitlines()
+    written = json.loads(line)
+    assert written["message"] == "job queue: send failed: Timeout"
+    assert (written["level"], written["function_request_id"]) == ("WARNING", "call-1")
+    assert other == "WARNING:botocore:somebody else's"
+
+
 # What Lambda tells a function that it traces.
 LAMBDA = {
     "LAMBDA_TASK_ROOT": "/var/task",
