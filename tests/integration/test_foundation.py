@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -213,6 +215,19 @@ def test_every_alarm_is_told_to_somebody_and_forgives_silence() -> None:
     for properties in alarms.values():
         assert properties["AlarmActions"] == [{"Ref": "Alarms"}]
         assert properties["TreatMissingData"] == "notBreaching"
+
+
+def test_the_dashboard_is_well_formed_and_shows_each_queue() -> None:
+    """Neither cfn-lint nor the simulations read it; AWS refuses one that is broken."""
+    text = str(resources()["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    assert {name.partition(".")[0] for name in re.findall(r"\$\{([^}]+)\}", text)} <= {
+        *("AWS::Region", "Stage", "ApiStage", "Table"),
+        *("Queue", "BulkQueue", "DeliveryQueue", "DeadLetterQueue"),
+    }
+    widgets = json.loads(text)["widgets"]
+    assert all(widget["properties"]["metrics"] for widget in widgets)
+    for queue in ("Queue", "BulkQueue", "DeliveryQueue", "DeadLetterQueue"):
+        assert f"${{{queue}.QueueName}}" in text
 
 
 def test_a_template_is_small_enough_to_be_sent() -> None:

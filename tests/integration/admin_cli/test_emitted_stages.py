@@ -174,6 +174,8 @@ def test_stage_endpoint_and_domain_are_those_of_the_settings(emitted: Emitted) -
         [statement] = body["x-amazon-apigateway-policy"]["Statement"]
         condition = statement["Condition"]["StringEquals"]
         assert condition == {"aws:SourceVpce": ["vpce-0123456789abcdef0"]}
+        within = body["x-amazon-apigateway-endpoint-configuration"]
+        assert within == {"vpcEndpointIds": ["vpce-0123456789abcdef0"]}
         assert (domains, mappings) == ([], [])
         return
     assert "x-amazon-apigateway-policy" not in body
