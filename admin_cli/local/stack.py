@@ -16,9 +16,6 @@ import httpx
 
 from admin_cli import emulator
 from admin_cli.console import CliError
-from admin_cli.deploying.deployment import deploy
-from admin_cli.foundation import apply_foundation
-from admin_cli.tenants.registry import open_registry
 from chalicelib.errors import ModelUnavailable
 from chalicelib.inference.packs import load_manifest, verify_pack
 
@@ -66,6 +63,10 @@ def bring_up(home: Path, port: int | None, tell: Tell, lifeline: int | None = No
     `port`: wished for the local AWS; None means the last one. Run again after a kill at any
     point, it completes the work. Raises CliError; an emulator that it started is then stopped.
     """
+    # Half a second of imports, which `local down` and `local status` have no use for.
+    from admin_cli.deploying.deployment import deploy  # noqa: PLC0415
+    from admin_cli.foundation import apply_foundation  # noqa: PLC0415
+
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _alone(home):
         before = read_state(home)
@@ -146,6 +147,8 @@ def _same_pack(source: Path, installed: Path) -> bool:
 
 def _demo_key(before: State | None, api_url: str, tell: Tell) -> str:
     """The demo client's key: the one of last time when it still opens the API, else a new one."""
+    from admin_cli.tenants.registry import open_registry  # noqa: PLC0415 - as above
+
     registry = open_registry(STAGE)
     registry.create_client(
         id=CLIENT_ID, name="Demo Clinic", email="demo@example.org", plan=DEMO_PLAN
