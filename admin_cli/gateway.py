@@ -16,10 +16,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from admin_cli.console import CliError
 from admin_cli.pacing import Pace
-from admin_cli.tenants.gates import PERIODS, gate_patches
+from admin_cli.tenants.gates import PERIODS, gate_patches, limits_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import date
 
     from mypy_boto3_apigateway import APIGatewayClient
@@ -96,12 +96,23 @@ class Gateway:
             )
         return answer["id"]
 
-    def set_limits(self, usage_plan_id: str, plan: Plan) -> bool:
-        """Give a usage plan the gate of `plan`; False, and no change, when it has it already."""
+    def set_limits(
+        self,
+        usage_plan_id: str,
+        plan: Plan,
+        note: Callable[[dict[str, str | None], dict[str, str | None]], object] = lambda *_: None,
+    ) -> bool:
+        """Give a usage plan the gate of `plan`; False, and no change, when it has it already.
+
+        `note` is told which limits are about to be set, by path: as they are, as they will be.
+        """
         with translated():
             found = self._client.get_usage_plan(usagePlanId=usage_plan_id)
-            operations = gate_patches(found, plan)
-            if operations:
+        operations = gate_patches(found, plan)
+        if operations:
+            before, after = limits_of(found), {one["path"]: one["value"] for one in operations}
+            note({path: before.get(path) for path in after}, {**after})
+            with translated():
                 self._client.update_usage_plan(
                     usagePlanId=usage_plan_id,
                     patchOperations=operations,  # type: ignore[arg-type]

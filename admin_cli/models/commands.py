@@ -11,7 +11,7 @@ import typer
 from admin_cli.console import CliError, Console, console_of
 from admin_cli.models.folder import shipped
 from admin_cli.models.place import before, named, place_of, proven
-from admin_cli.models.switch import note_install, switch, trail_of
+from admin_cli.models.switch import bring, switch, trail_of
 from admin_cli.models.views import cell, fetched, listed, name_of, plain
 from chalicelib.inference.packs import verify_pack
 from chalicelib.inference.shelf import facts_of
@@ -77,8 +77,7 @@ def install(
     try:
         # Refused before it is noted, so that the trail tells of no pack that nobody could bring in.
         sound = verify_pack(path.absolute())
-        note_install(place, sound.path.name, facts_of(sound), _trail(console))
-        pack, new = place.install(path)
+        pack, new = bring(place, sound.path, facts_of(sound), _trail(console))
     finally:
         if known:  # it was made for this alone
             shutil.rmtree(path)

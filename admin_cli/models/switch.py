@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from admin_cli import emulator
+from admin_cli.console import CliError
 from admin_cli.stage import open_stage
+from chalicelib.errors import RadgateError
 from chalicelib.tenants.audit import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from admin_cli.models.place import Place
     from chalicelib.tenants.audit import Trail
@@ -46,23 +49,38 @@ def switch(
     apply()
 
 
-def note_install(place: Place, pack: str, wanted: dict[str, Any], trail: Trail | None) -> None:
-    """Note that `wanted` is to be brought in as folder `pack`, before it is.
+def bring(
+    place: Place, source: Path, wanted: dict[str, Any], trail: Trail | None
+) -> tuple[dict[str, Any], bool]:
+    """Note that the pack in folder `source`, which is `wanted`, is to be brought in; then do it.
 
-    For the same reason as a switch. Not noted is what changes nothing: a sound pack of that name
-    stays as it is, whether it is the same one or another, which is refused.
+    Returns what `place.install` does. The entry comes first, for the same reason as with a switch;
+    what is refused after all, as for its golden answer, is noted too. Not noted is what changes
+    nothing: a sound pack of that name stays as it is, whether it is the same one or another, which
+    is refused.
     """
-    if trail is None:
-        return
-    there = next((one for one in place.facts()["packs"] if one["folder"] == pack), None)
-    fault = "" if there is None else place.fault(pack)
-    if there is not None and not fault:
-        return
+    there = next((one for one in place.facts()["packs"] if one["folder"] == source.name), None)
+    fault = "" if there is None or trail is None else place.fault(source.name)
+    if trail is None or (there is not None and not fault):
+        return place.install(source)
     before = there and {name: str(there[name]) for name in _TOLD if name in there}
-    told = _told(wanted)
-    subject = f"{wanted['name']}@{wanted['version']}"
     seen = before if before is None else {**before, "fault": fault}
-    trail.commit(lambda: Change("model.install", subject, None, before=seen, after=told))
+    _note_pack(trail, wanted, seen, _told(wanted))
+    try:
+        return place.install(source)
+    except (CliError, RadgateError):
+        _note_pack(trail, wanted, _told(wanted), seen)
+        raise
+
+
+def _note_pack(
+    trail: Trail,
+    wanted: dict[str, Any],
+    before: dict[str, Any] | None,
+    after: dict[str, Any] | None,
+) -> None:
+    subject = f"{wanted['name']}@{wanted['version']}"
+    trail.commit(lambda: Change("model.install", subject, None, before=before, after=after))
 
 
 def change(before: dict[str, Any] | None, wanted: dict[str, Any], action: str) -> Change | None:

@@ -119,6 +119,16 @@ class Accounts:
         item = self._audited.edit("client.usage_plan", key, values, allowed)
         return records.client_of(item) if item else None
 
+    def note_gate(
+        self, client_id: str, before: dict[str, str | None], after: dict[str, str | None]
+    ) -> None:
+        """Note which limits of a client's usage plan are about to be set in API Gateway.
+
+        First, as both cannot change in one step: it may say too much, never too little.
+        """
+        change = Change("client.gate", client_id, client_id, before, after)
+        self._audited.trail.commit(lambda: change)
+
     def begin_deletion(self, client_id: str, at: datetime) -> Client | None:
         """Suspend a client for good; a second time changes nothing. None when there is none."""
         known = self.client(client_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
@@ -115,7 +116,7 @@ class ClientRegistry:
         if terms is not None:
             self._present(self._accounts.set_plan(client_id, terms, self._clock()), client_id)
         client = self._with_usage_plan(self.client(client_id))
-        self._gateway.set_limits(str(client.usage_plan_id), client.plan)
+        self._set_gate(client)
         return client
 
     def suspend(self, client_id: str) -> Client:
@@ -146,6 +147,11 @@ class ClientRegistry:
             if noted is None:
                 raise CliError(f"client {client.id} was deleted meanwhile")
         return noted
+
+    def _set_gate(self, client: Client) -> None:
+        """Give a client's usage plan the limits of its terms, noted before it is done."""
+        note = partial(self._accounts.note_gate, client.id)
+        self._gateway.set_limits(str(client.usage_plan_id), client.plan, note)
 
     def _with_status(self, client_id: str, status: Literal["active", "suspended"]) -> Client:
         return self._present(self._accounts.set_status(client_id, status), client_id)

@@ -18,18 +18,28 @@ PERIODS: dict[str, Literal["DAY", "WEEK", "MONTH"]] = {
 
 def gate_patches(found: Mapping[str, Any], plan: Plan) -> list[dict[str, str]]:
     """Return the patches that make a usage plan, as API Gateway shows it, the gate of `plan`."""
-    throttle, quota = found.get("throttle") or {}, found.get("quota") or {}
     wanted = {
-        "/throttle/rateLimit": (throttle.get("rateLimit"), f"{plan.throttle.rate_per_second:g}"),
-        "/throttle/burstLimit": (throttle.get("burstLimit"), str(plan.throttle.burst)),
-        "/quota/limit": (quota.get("limit"), str(plan.requests.limit)),
-        "/quota/period": (quota.get("period"), PERIODS[plan.requests.period]),
+        "/throttle/rateLimit": f"{plan.throttle.rate_per_second:g}",
+        "/throttle/burstLimit": str(plan.throttle.burst),
+        "/quota/limit": str(plan.requests.limit),
+        "/quota/period": PERIODS[plan.requests.period],
     }
+    is_now = limits_of(found)
     return [
         {"op": "replace", "path": path, "value": value}
-        for path, (is_now, value) in wanted.items()
-        if _text(is_now) != value
+        for path, value in wanted.items()
+        if is_now.get(path) != value
     ]
+
+
+def limits_of(found: Mapping[str, Any]) -> dict[str, str]:
+    """Return the limits of a usage plan, as API Gateway shows it, by the paths of patches."""
+    parts = {part: found.get(part) or {} for part in ("throttle", "quota")}
+    return {
+        f"/{part}/{name}": _text(value)
+        for part, limits in parts.items()
+        for name, value in limits.items()
+    }
 
 
 def _text(value: object) -> str:

@@ -177,7 +177,7 @@ class Registry(ClientRegistry):
         if noted is not None and noted not in self._gateway.usage_plans():
             client = self._replace_usage_plan(client, noted)
         client = self._with_usage_plan(client)
-        self._gateway.set_limits(str(client.usage_plan_id), client.plan)
+        self._set_gate(client)
         return client
 
     def _replace_usage_plan(self, client: Client, gone: str) -> Client:

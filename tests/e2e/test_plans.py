@@ -184,8 +184,8 @@ def test_a_key_is_refused_once_its_life_or_its_overlap_is_over(stack: Stack) -> 
     """Both at once, so that the time is waited for once."""
     create(stack, "brief")
     new = stack.radgate.json("keys", "issue", "brief")
-    old, new = new, stack.radgate.json("keys", "rotate", new["id"], "--overlap", "20s")
-    brief = stack.radgate.json("keys", "issue", "brief", "--expires-in", "15s")
+    old, new = new, stack.radgate.json("keys", "rotate", new["id"], "--overlap", "14s")
+    brief = stack.radgate.json("keys", "issue", "brief", "--expires-in", "10s")
     ends = [datetime.fromisoformat(key["expires_at"]) for key in (new["old"], brief)]
     for key in (old, new, brief):
         assert ask(stack, key["secret"]).status_code == 200

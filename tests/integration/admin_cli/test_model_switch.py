@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from admin_cli.console import CliError
 from admin_cli.models.folder import Folder
-from admin_cli.models.switch import note_install, switch, trail_of
+from admin_cli.models.switch import bring, switch, trail_of
 from chalicelib.errors import StorageUnavailable
 from chalicelib.inference import packs
 from chalicelib.inference.manifest import WEIGHTS
@@ -101,10 +102,8 @@ def test_a_crash_in_between_is_healed_by_another_run(world: World, models: Path)
     assert [entry.subject for entry in world.audited()] == ["alpha@2", "alpha@2"]
 
 
-def bring(models: Path, source: Path, trail: Trail) -> None:
-    folder, wanted = Folder(models), packs.verify_pack(source)
-    note_install(folder, wanted.path.name, facts_of(wanted), trail)
-    folder.install(source)
+def brought(models: Path, source: Path, trail: Trail, folder: Folder | None = None) -> None:
+    bring(folder or Folder(models), source, facts_of(packs.verify_pack(source)), trail)
 
 
 def test_a_pack_is_noted_before_it_is_brought_in_and_once(
@@ -112,7 +111,7 @@ def test_a_pack_is_noted_before_it_is_brought_in_and_once(
 ) -> None:
     third = install(tmp_path, "alpha", "3", 3)
     for _ in range(2):
-        bring(models, third, world.trail)
+        brought(models, third, world.trail)
     [entry] = world.audited()
     assert (entry.action, entry.subject, entry.before) == ("model.install", "alpha@3", None)
     assert entry.after is not None
@@ -125,7 +124,7 @@ def test_the_repair_of_a_damaged_pack_is_noted_with_what_was_amiss(
 ) -> None:
     sound = install(tmp_path, "alpha", "2", 2)
     (models / "alpha-2" / WEIGHTS).write_bytes(b"")
-    bring(models, sound, world.trail)
+    brought(models, sound, world.trail)
     [entry] = world.audited()
     assert entry.before is not None
     assert (entry.before["version"], "manifest" in entry.before["fault"]) == ("2", True)
@@ -139,19 +138,42 @@ def test_without_its_entry_nothing_is_brought_in(
     trail = world.trail
     world.table.delete()
     with pytest.raises(StorageUnavailable):
-        bring(models, third, trail)
+        brought(models, third, trail)
     assert not (models / "alpha-3").exists()
+
+
+class Failing(Folder):
+    """A folder that cannot take a pack in, for a reason of its own or as its process ends."""
+
+    def __init__(self, model_dir: Path, error: BaseException) -> None:
+        super().__init__(model_dir)
+        self._error = error
+
+    def install(self, source: Path) -> tuple[dict[str, Any], bool]:
+        raise self._error
 
 
 def test_an_install_that_crashed_after_its_entry_is_finished_by_another_run(
     world: World, tmp_path: Path, models: Path
 ) -> None:
     third = install(tmp_path, "alpha", "3", 3)
-    note_install(Folder(models), "alpha-3", facts_of(packs.verify_pack(third)), world.trail)
+    with pytest.raises(KeyboardInterrupt):
+        brought(models, third, world.trail, Failing(models, KeyboardInterrupt()))
     assert not (models / "alpha-3").exists()
-    bring(models, third, world.trail)
+    brought(models, third, world.trail)
     assert packs.verify_pack(models / "alpha-3").ref.version == "3"
     assert [entry.subject for entry in world.audited()] == ["alpha@3", "alpha@3"]
+
+
+def test_a_pack_that_is_refused_after_its_entry_is_noted_as_refused(
+    world: World, tmp_path: Path, models: Path
+) -> None:
+    third = install(tmp_path, "alpha", "3", 3)
+    with pytest.raises(CliError, match="no room"):
+        brought(models, third, world.trail, Failing(models, CliError("no room")))
+    ordered, refused = world.audited()
+    assert (ordered.before, refused.after) == (None, None)
+    assert ordered.after == refused.before
 
 
 def test_a_local_stage_that_does_not_run_has_no_trail(

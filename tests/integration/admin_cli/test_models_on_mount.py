@@ -233,8 +233,10 @@ def test_a_pack_with_another_golden_answer_stays_outside(radgate: Radgate, tmp_p
     shutil.copytree(pack, radgate.function.mount / "alpha-1")
     assert "golden input" in radgate.refused("activate", "alpha@1")
     assert "activate_model" not in radgate.function.asked
-    # The function alone can try it out there, so that it was ordered is noted; not more.
-    assert [one["action"] for one in radgate.audited()] == ["model.install"]
+    # The function alone can try it out there, so both are noted: the order and its refusal.
+    ordered, refused = radgate.audited()
+    assert (ordered["action"], refused["action"]) == ("model.install", "model.install")
+    assert (ordered["after"], refused["after"]) == (refused["before"], None)
 
 
 def test_the_entry_comes_before_the_switch_and_another_run_completes_it(radgate: Radgate) -> None:

@@ -55,7 +55,8 @@ def test_changed_terms_are_shown_by_client_and_then_applied_in_both_places(world
     assert differing(world) == ()
     assert world.registry().client("acme").plan == DEARER["clinic"]
     assert sorted(plan["quota"]["limit"] for plan in world.plans_in_gateway()) == [100, 2000, 2000]
-    assert [entry.action for entry in world.audited()[-2:]] == ["client.plan"] * 2
+    told = [entry.action for entry in world.audited()[-4:]]
+    assert told == ["client.plan", "client.gate"] * 2
 
 
 def test_a_gate_that_somebody_changed_by_hand_is_set_right(world: World) -> None:
@@ -67,6 +68,9 @@ def test_a_gate_that_somebody_changed_by_hand_is_set_right(world: World) -> None
     assert found.changes == ("API Gateway /throttle/rateLimit → 5",)
     reconcile(world, PLANS)
     assert differing(world, PLANS) == ()
+    told, path = world.audited()[-1], "/throttle/rateLimit"
+    assert (told.action, told.client_id) == ("client.gate", "acme")
+    assert (told.before, told.after) == ({path: "9999"}, {path: "5"})
 
 
 def test_a_plan_that_left_the_catalogue_stays_as_it_was_sold(world: World) -> None:
@@ -93,11 +97,12 @@ def test_a_client_that_is_being_deleted_is_left_alone(world: World) -> None:
     assert differing(world) == ()
 
 
-@pytest.mark.parametrize("calls", range(8))
+@pytest.mark.parametrize("calls", range(10))
 def test_a_run_that_ends_early_is_taken_up_by_the_next(world: World, calls: int) -> None:
     create(world, "acme", "other")
     with pytest.raises(Killed):
-        reconcile(world, fuse=Fuse(calls))  # four calls for each client
-    assert len(differing(world)) == (2 if calls < 4 else 1)
+        reconcile(world, fuse=Fuse(calls))  # five calls for each client
+    # The fifth is the note before the gate is set, which a run that ends there leaves as it was.
+    assert len(differing(world)) == (2 if calls < 5 else 1)
     reconcile(world)
     assert differing(world) == ()

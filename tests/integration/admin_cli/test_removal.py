@@ -179,9 +179,10 @@ def test_a_client_s_details_and_plan_are_changed_in_both_places(world: World) ->
     assert registry.client("acme") == updated
     [plan] = world.plans_in_gateway()
     assert plan["quota"]["limit"] == 100
-    told = [(e.action, e.before, e.after) for e in world.audited()[-2:]]
+    told = [(e.action, e.before, e.after) for e in world.audited()[-3:]]
     assert told[0] == ("client.update", {"name": "Acme"}, {"name": "Acme & Sons"})
     assert [part and part["plan"]["name"] for part in told[1][1:]] == ["clinic", "trial"]
+    assert told[2] == ("client.gate", {"/quota/limit": "1000"}, {"/quota/limit": "100"})
     terms = [sk for sk in world.records("CLIENT#acme") if sk.startswith("TERMS#")]
     assert terms == ["TERMS#2026-11-18T12:00:00.000000Z", "TERMS#2026-11-18T12:01:00.000000Z"]
 
@@ -195,7 +196,7 @@ def test_updating_twice_changes_nothing_the_second_time(world: World) -> None:
     assert world.audited() == trail
 
 
-@pytest.mark.parametrize("calls", range(1, 9))
+@pytest.mark.parametrize("calls", range(1, 10))
 def test_a_crash_in_clients_update_is_finished_by_the_next_run(world: World, calls: int) -> None:
     world.registry().create_client("acme", "Acme", "it@acme.example", "clinic")
     fuse = Fuse(calls)
@@ -204,7 +205,8 @@ def test_a_crash_in_clients_update_is_finished_by_the_next_run(world: World, cal
     except Killed:
         pass
     else:
-        assert fuse.made == ["client", "set_details", "set_plan", "client", "set_limits"]
+        steps = ["client", "set_details", "set_plan", "client", "set_limits", "note_gate"]
+        assert fuse.made == steps
     world.registry().update_client("acme", name="New", plan="trial")
     assert world.registry().client("acme").plan.name == "trial"
     [plan] = world.plans_in_gateway()
