@@ -132,14 +132,16 @@ class World:
         row = self.row(study)
         assert row["status"] == status, row
         assert f'"code":"{code}"' in row["document"] or not code, row
-        assert item(self.aws, records.job_key(study)) == {}
+        job = item(self.aws, records.job_key(study))
+        assert not job, job
         told = [one["sk"]["S"].rpartition("#") for one in self.deliveries(study)]
-        assert sorted(channel for _, _, channel in told) == ["mail", "webhook"]
-        assert len({event for event, _, _ in told}) == 1
+        assert sorted(channel for _, _, channel in told) == ["mail", "webhook"], told
+        assert len({event for event, _, _ in told}) == 1, told
         documents = self.names(f"clients/{CLIENT}/studies/{study}/")
-        assert documents == (["report.pdf"] if status == "succeeded" else [])
+        assert documents == (["report.pdf"] if status == "succeeded" else []), documents
         kept = 1 if code in OURS else 0  # it may be queued anew for a day
-        assert len(self.names(f"uploads/{CLIENT}/{study}")) == kept
+        posted = self.names(f"uploads/{CLIENT}/{study}")
+        assert len(posted) == kept, posted
 
 
 @contextmanager
