@@ -110,6 +110,7 @@ def disk() -> Iterator[Cold | None]:
         path = (ROOT, lambda_packages("local"))
         return run(program, *arguments, path=path, seconds=seconds, options=_ALONE, before=join)
 
+    _free()
     _command("mount", "--bind", str(STORE), str(MOUNT))
     try:
         GROUP.mkdir(exist_ok=True)
@@ -118,7 +119,7 @@ def disk() -> Iterator[Cold | None]:
             (GROUP / f"blkio.throttle.{name}_device").write_text(rule, encoding="ascii")
         yield cold
     finally:
-        _command("umount", str(MOUNT))
+        _free()
         with suppress(OSError):
             GROUP.rmdir()
 
@@ -133,14 +134,14 @@ def network() -> Iterator[Cold | None]:
     server += ["--round-trip", str(ROUND_TRIP), "--rate", str(BYTES)]
 
     def cold(program: str, *arguments: object, seconds: float) -> dict[str, float]:
+        _free()
         with subprocess.Popen(server, cwd=ROOT, stdout=subprocess.PIPE) as process:  # noqa: S603
             try:
                 _wait_for_mount(process)
                 path = (ROOT, lambda_packages("local"))
                 taken = run(program, *arguments, path=path, seconds=seconds, options=_ALONE)
             finally:
-                if MOUNT.is_mount():
-                    _command("fusermount3", "-u", "-z", str(MOUNT))
+                _free()
                 answer, _ = process.communicate(timeout=30)
         asked: dict[str, int] = json.loads(answer)
         size = asked.pop("bytes", 0)
@@ -149,9 +150,22 @@ def network() -> Iterator[Cold | None]:
     yield cold
 
 
+def _is_mounted() -> bool:
+    """Tell it by the system's list: a folder of the same disk does not show that it is mounted."""
+    lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    return str(MOUNT) in {line.split()[1] for line in lines}
+
+
+def _free() -> None:
+    """Take down what is mounted, also what a killed run has left; who still looks at it may."""
+    while _is_mounted():
+        way = ("umount", "-l") if os.geteuid() == 0 else ("fusermount3", "-u", "-z")
+        _command(*way, str(MOUNT))
+
+
 def _wait_for_mount(server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 30
-    while not MOUNT.is_mount():
+    while not _is_mounted():
         if server.poll() is not None or time.monotonic() > deadline:
             raise SystemExit("the file system at a distance was not mounted")
         time.sleep(0.02)
