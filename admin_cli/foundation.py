@@ -101,7 +101,7 @@ def apply_foundation(
         stack = _settled(client, name)
         if stack is not None and stack["StackStatus"] in STILLBORN:
             tell(f"stack {name}: removing what a failed first attempt left")
-            client.delete_stack(StackName=name)
+            remove_stack(client, name)
             stack = _settled(client, name)
         refuse_emitted(stage, stack)
         good = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
@@ -147,13 +147,21 @@ def delete_stack(stage: str, tell: Callable[[str], None]) -> None:
         if _settled(client, name) is None:
             return
         tell(f"stack {name}: deleting")
-        client.update_termination_protection(StackName=name, EnableTerminationProtection=False)
-        client.delete_stack(StackName=name)
+        remove_stack(client, name)
         stack = _settled(client, name)
         if stack is not None:
             raise CliError(f"stack {name}: {_reason(client, name, stack)}")
     except (ClientError, BotoCoreError) as error:
         raise CliError(f"stack {name}: {error}") from error
+
+
+def remove_stack(client: CloudFormationClient, name: str) -> None:
+    """Have a stack deleted that is there. Raises botocore's errors.
+
+    One that failed as it was made is protected against it as well.
+    """
+    client.update_termination_protection(StackName=name, EnableTerminationProtection=False)
+    client.delete_stack(StackName=name)
 
 
 def stack_inputs(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
 from admin_cli import emulator, foundation
@@ -323,6 +324,29 @@ def test_a_failed_first_attempt_is_told_and_cleared_away(
         "stack radgate-local: removing what a failed first attempt left",
         "stack radgate-local: creating",
     ]
+
+
+def test_a_failed_first_attempt_is_freed_of_its_protection_before_it_goes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stack is protected from the moment it is asked for, whatever becomes of it."""
+    client: Any = boto3.client("cloudformation", region_name=emulator.REGION)
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: client)
+    name = {"StackName": "radgate-dev"}
+    failed = {**name, "StackStatus": "ROLLBACK_COMPLETE", "CreationTime": "2026-11-22T08:00:00Z"}
+    with Stubber(client) as calls:
+        calls.add_response("describe_stacks", {"Stacks": [failed]}, name)
+        freed = {**name, "EnableTerminationProtection": False}
+        calls.add_response("update_termination_protection", {}, freed)
+        calls.add_response("delete_stack", {}, name)
+        gone = "Stack with id radgate-dev does not exist"
+        calls.add_client_error("describe_stacks", "ValidationError", gone, expected_params=name)
+        made = dict.fromkeys(("TemplateBody", "Parameters", "Tags", "Capabilities"), ANY)
+        wanted = {**name, **made, "EnableTerminationProtection": True}
+        calls.add_client_error("create_stack", "LimitExceeded", expected_params=wanted)
+        with pytest.raises(CliError, match="LimitExceeded"):
+            apply_foundation("dev")
+        calls.assert_no_pending_responses()
 
 
 @pytest.mark.usefixtures("local_aws")
