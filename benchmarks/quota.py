@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 # Studies at once, units left, requests a second of the plan: beyond 60 the counter has shards.
 CASES = (
-    *((20, 8, 10), (50, 20, 10), (50, 50, 10)),
+    *((20, 8, 10), (50, 20, 10), (50, 50, 10), (100, 40, 10), (100, 100, 10)),
     *((50, 20, 200), (50, 50, 200)),
 )
 

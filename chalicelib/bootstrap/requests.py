@@ -84,11 +84,12 @@ def intake() -> IntakeService:
     """Return what queues studies."""
     from chalicelib.aws import table
     from chalicelib.services.intake import IntakeService
+    from chalicelib.services.timing import pause
     from chalicelib.tenants.intake import DynamoIntake
 
     return IntakeService(
         sources=source_store(),
-        intake=DynamoIntake(table(settings().table), now),
+        intake=DynamoIntake(table(settings().table), now, pause),
         jobs=job_store(),
         queue=job_queue(),
         ledger=ledger(),

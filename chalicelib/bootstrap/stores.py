@@ -45,9 +45,10 @@ def ledger() -> Ledger:
 def study_store() -> StudyStore:
     """Return the store of studies."""
     from chalicelib.aws import table
+    from chalicelib.services.timing import pause
     from chalicelib.tenants.studies import DynamoStudyStore
 
-    return DynamoStudyStore(table(settings().table), now)
+    return DynamoStudyStore(table(settings().table), now, pause)
 
 
 @cache

@@ -6,8 +6,11 @@ import threading
 import time
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from chalicelib.errors import StorageUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -68,7 +71,23 @@ def in_time(call: Callable[[], Result], seconds: float) -> Result:
     """
     if seconds <= 0:
         raise TimeoutError
-    return _begun(call).result(seconds)
+    under_way = _begun(call)
+    try:
+        return under_way.made.result(seconds)
+    except TimeoutError:
+        under_way.given_up.set()
+        raise
+
+
+def pause(seconds: float) -> None:
+    """Wait before something is tried again; in a call that `in_time` makes, only while it waits.
+
+    Raises StorageUnavailable once it has given up: what is tried later would come after the answer,
+    in a Lambda function even in the time of another request.
+    """
+    given_up: threading.Event = getattr(_call, "given_up", _NEVER)
+    if given_up.wait(seconds):
+        raise StorageUnavailable("Nobody waits for this any more.")
 
 
 def side_by_side(calls: Sequence[Callable[[], None]], deadline: Deadline, spare: float) -> None:
@@ -88,7 +107,7 @@ def side_by_side(calls: Sequence[Callable[[], None]], deadline: Deadline, spare:
             while True:
                 waiting.get_nowait()()
 
-    begun = [_begun(make) for _ in range(min(AT_ONCE, len(calls)))]
+    begun = [_begun(make).made for _ in range(min(AT_ONCE, len(calls)))]
     ended, others = wait(begun, deadline.left() - spare, FIRST_EXCEPTION)
     for one in ended:
         one.result()
@@ -96,14 +115,27 @@ def side_by_side(calls: Sequence[Callable[[], None]], deadline: Deadline, spare:
         raise TimeoutError
 
 
-def _begun(call: Callable[[], Result]) -> Future[Result]:
-    made: Future[Result] = Future()
+@dataclass(frozen=True, slots=True)
+class _UnderWay(Generic[Result]):
+    """A call in a thread of its own."""
+
+    made: Future[Result]
+    given_up: threading.Event
+
+
+_call = threading.local()  # `given_up` of the call that this thread makes
+_NEVER = threading.Event()
+
+
+def _begun(call: Callable[[], Result]) -> _UnderWay[Result]:
+    begun: _UnderWay[Result] = _UnderWay(Future(), threading.Event())
 
     def make() -> None:
+        _call.given_up = begun.given_up
         try:
-            made.set_result(call())
+            begun.made.set_result(call())
         except BaseException as error:  # noqa: BLE001 - handed over to whoever waits
-            made.set_exception(error)
+            begun.made.set_exception(error)
 
     threading.Thread(target=make, daemon=True).start()
-    return made
+    return begun

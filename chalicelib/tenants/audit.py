@@ -27,6 +27,7 @@ from chalicelib.domain import Value
 from chalicelib.errors import StorageUnavailable
 from chalicelib.tenants.dynamo import Slice, backoff, batch_get, query, translated
 from chalicelib.tenants.records import INDEX
+from chalicelib.tenants.transactions import TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +42,6 @@ PARTITION = "AUDIT"
 ENTRY_PREFIX = "ENTRY#"
 HEAD_KEY = {"pk": PARTITION, "sk": "HEAD"}
 _PAGE = 500
-_TRIES = 16
 # Somebody else was quicker, or is at it: read again and see.
 _OVERTAKEN = {"ConditionalCheckFailed", "TransactionConflict"}
 
@@ -107,7 +107,7 @@ class Trail:
         anew, to read and decide again, whenever somebody else was quicker: as the head was read
         before, no other change of this trail can lie between its reads and its writes.
         """
-        for attempt in range(1, _TRIES + 1):
+        for attempt in range(1, TRIES + 1):
             number, previous = self.head()
             change = plan()
             if change is None:

@@ -98,7 +98,7 @@ class DynamoErasure(Store):
     def _without_lease(self, client_id: str, study: Study, job: Job | None, ended: Item) -> Job:
         """Return the job without a lease; until when it was leased stays, for `end` to see."""
         if job is not None:
-            return job.model_copy(update={"lease": None, "metered_at": None})
+            return job.model_copy(update={"lease": None, "metered_at": None, "erased": True})
         return Job(
             study_id=study.id,
             client_id=client_id,
@@ -106,6 +106,7 @@ class DynamoErasure(Store):
             object_name=records.source_of(ended) or "",
             created_at=self.clock(),
             once=records.once_of(ended),
+            erased=True,
         )
 
     def _replace(self, before: Job | None, after: Job) -> TransactWriteItemTypeDef:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from chalicelib.domain import IDEMPOTENCY_LIFE, UploadId
+from chalicelib.domain import IDEMPOTENCY_LIFE, StudyStatus, UploadId
 from chalicelib.errors import IdempotencyConflict, NotFound, StorageUnavailable
 from chalicelib.tenants import periods, records
 from chalicelib.tenants.dynamo import translated
@@ -52,15 +52,16 @@ class DynamoIntake(Store):
         if once is None:
             return None
         if "fingerprint" not in once:
-            raise IdempotencyConflict(
-                "The study that this Idempotency-Key made was erased. Use a new one."
-            )
+            raise _was_erased()
         if once["fingerprint"] != idempotency.fingerprint:
             raise IdempotencyConflict(
                 "This Idempotency-Key came with another request before. Use a new one."
             )
         item = self._read(records.study_key(client_id, once["study_id"]))
-        return None if item is None else records.study_of(item)
+        study = None if item is None else records.study_of(item)
+        if study is not None and study.status is StudyStatus.DELETED:
+            raise _was_erased()  # and nobody has got to note it with the key yet
+        return study
 
     def enqueue(
         self,
@@ -160,6 +161,12 @@ def _is_upload_id(text: str) -> bool:
     except ValidationError:
         return False
     return True
+
+
+def _was_erased() -> IdempotencyConflict:
+    return IdempotencyConflict(
+        "The study that this Idempotency-Key made was erased. Use a new one."
+    )
 
 
 def _no_upload() -> NotFound:

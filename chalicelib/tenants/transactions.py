@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from chalicelib.ports import Clock
     from chalicelib.tenants.records import Item
 
-TRIES = 16  # about five seconds of waiting, well within the gateway's 29
+TRIES = 32  # about twelve seconds of waiting: a hundred studies at once get through
 REFUSED = "ConditionalCheckFailed"
 # DynamoDB cancels one of two transactions that touch the same item at the same moment.
 _PASSING = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}

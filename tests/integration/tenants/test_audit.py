@@ -16,6 +16,7 @@ from chalicelib.errors import StorageUnavailable
 from chalicelib.tenants import audit
 from chalicelib.tenants.audit import AuditEntry, Change, Trail
 from chalicelib.tenants.audit_check import Verdict, verify
+from chalicelib.tenants.transactions import TRIES
 from tests.fakes.clock import FixedClock
 from tests.fakes.values import NOON
 from tests.integration.tenants.conftest import isolate_transactions, make_table
@@ -109,7 +110,7 @@ def test_a_change_that_is_refused_leaves_no_entry(table: Table) -> None:
 
     with pytest.raises(StorageUnavailable, match="Too many changes"):
         trail_of(table).commit(plan)
-    assert len(tries) == 16
+    assert len(tries) == TRIES
     assert table.scan()["Items"] == []
 
 

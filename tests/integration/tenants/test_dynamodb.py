@@ -18,6 +18,7 @@ from chalicelib.tenants import records
 from chalicelib.tenants.directory import DynamoDirectory
 from chalicelib.tenants.ledger import DynamoLedger
 from chalicelib.tenants.studies import DynamoStudyStore
+from chalicelib.tenants.transactions import TRIES
 from tests.fakes.clock import FixedClock
 from tests.fakes.values import NOON, a_caller, a_client, a_key, a_plan, a_study
 from tests.integration.tenants.conftest import isolate_transactions, make_table, refusal
@@ -84,8 +85,8 @@ def test_endless_conflicts_end_in_storage_unavailable(table: Table) -> None:
     refuse_all(table, "TransactionCanceledException", calls, CancellationReasons=reasons)
     with pytest.raises(StorageUnavailable):
         DynamoStudyStore(table, CLOCK, pauses.append).add(a_caller(), a_study())
-    assert calls == ["TransactWriteItems"] * 16
-    assert len(set(pauses)) == 16  # jitter
+    assert calls == ["TransactWriteItems"] * TRIES
+    assert len(set(pauses)) == TRIES  # jitter
     assert all(0 <= pause <= 0.8 for pause in pauses)
 
 

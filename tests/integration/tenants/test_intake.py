@@ -307,6 +307,20 @@ def test_a_key_whose_study_was_erased_makes_none_and_tells_nothing(
     assert stores.enqueue(idempotency=a_word()).id != study.id
 
 
+def test_a_key_makes_none_where_the_erasure_died_before_it_came_to_the_key(table: Table) -> None:
+    stores = stores_on(table, FixedClock(NOON))
+    study = stores.enqueue(idempotency=a_word())
+    tombstone = Study(id=study.id, status=StudyStatus.DELETED, created_at=study.created_at)
+    table.put_item(Item=records.study_item("acme", tombstone))
+    for ask in (stores.intake.known, lambda _, word: stores.enqueue(idempotency=word)):
+        with pytest.raises(IdempotencyConflict, match="erased"):
+            ask("acme", a_word())
+    # The sweeper calls again, and then the key tells nothing either.
+    stores.erasure.begin("acme", study.id)
+    with pytest.raises(IdempotencyConflict, match="erased"):
+        stores.intake.known("acme", a_word(request="b"))
+
+
 def test_an_erasure_leaves_a_key_that_is_another_study_s_by_now(stores: Stores) -> None:
     study = stores.enqueue(idempotency=a_word())
     stores.clock.advance(24 * 3600)
@@ -333,7 +347,7 @@ def test_an_erased_study_keeps_its_id_time_and_mode(stores: Stores, mode: str) -
     study = a_study(mode=mode)
     stores.studies.add(caller, study)
     job = stores.erasure.begin("acme", study.id)
-    assert job.object_name == ""
+    assert (job.object_name, job.erased) == ("", True)
     left = stores.studies.get("acme", study.id)
     assert left.model_dump(exclude_defaults=True) | {"mode": left.mode} == tombstone_of(study)
     assert stores.used() == (1 if mode == "live" else 0)
@@ -345,7 +359,8 @@ def test_an_erased_study_keeps_its_id_time_and_mode(stores: Stores, mode: str) -
 def test_a_queued_study_is_erased_and_never_begun(stores: Stores) -> None:
     study = stores.enqueue()
     job = stores.erasure.begin("acme", study.id)
-    assert job.object_name == f"uploads/acme/{study.id}-f00d"
+    assert (job.object_name, job.erased) == (f"uploads/acme/{study.id}-f00d", True)
+    assert [one.erased for one in stores.jobs.stuck(stores.clock() + timedelta(days=1))] == [True]
     assert stores.jobs.begin("acme", study.id) is None
     assert stores.jobs.waiting("acme", 9) == 0
     stores.erasure.end(job)

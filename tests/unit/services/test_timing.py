@@ -8,7 +8,8 @@ from threading import Barrier, Event, Lock
 
 import pytest
 
-from chalicelib.services.timing import AT_ONCE, Deadline, Stopwatch, in_time, side_by_side
+from chalicelib.errors import StorageUnavailable
+from chalicelib.services.timing import AT_ONCE, Deadline, Stopwatch, in_time, pause, side_by_side
 from tests.fakes.clock import FixedClock
 
 
@@ -44,6 +45,29 @@ def test_a_call_that_hangs_is_not_waited_for_and_one_without_time_is_not_made() 
     with pytest.raises(TimeoutError):
         in_time(lambda: made.append(1), 0)
     assert made == []
+
+
+def test_a_call_that_was_given_up_tries_nothing_again() -> None:
+    tried, ended = list[int](), Event()
+
+    def call() -> None:
+        try:
+            for number in range(1000):
+                tried.append(number)
+                pause(0.05)
+        except StorageUnavailable:
+            ended.set()
+
+    with pytest.raises(TimeoutError):
+        in_time(call, 0.02)
+    assert ended.wait(5)
+    assert len(tried) < 1000
+
+
+def test_a_pause_is_as_long_as_it_says_where_nobody_waits() -> None:
+    began = time.monotonic()
+    pause(0.05)
+    assert time.monotonic() - began >= 0.05
 
 
 def test_calls_are_made_beside_each_other_and_no_more_than_eight() -> None:
