@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import boto3
-import botocore
+import botocore.session
 from botocore.config import Config
 from cachetools import TLRUCache
 
@@ -66,7 +66,10 @@ _S3 = _REQUEST_PATH.merge(Config(signature_version="s3v4", s3={"addressing_style
 
 @cache
 def _session() -> boto3.session.Session:
-    return boto3.session.Session()
+    core = botocore.session.Session()
+    # An older botocore asks STS by its global name, which our network's endpoint does not answer to.
+    core.set_config_variable("sts_regional_endpoints", "regional")
+    return boto3.session.Session(botocore_session=core)
 
 
 @cache

@@ -6,6 +6,7 @@ from functools import _lru_cache_wrapper
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import boto3
 import pytest
 
 from chalicelib import aws
@@ -68,3 +69,11 @@ def test_a_signed_address_stays_at_the_endpoint_that_was_given(
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:4566")
     assert signed_hosts() == {"127.0.0.1:4566"}
+
+
+def test_sessions_are_asked_for_in_the_own_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network's endpoint of STS answers to the Region's name alone, not to the global one."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_STS_REGIONAL_ENDPOINTS", "legacy")  # the default of an older botocore
+    assert boto3.client("sts").meta.endpoint_url == "https://sts.amazonaws.com"
+    assert aws.sts().meta.endpoint_url == "https://sts.eu-central-1.amazonaws.com"
