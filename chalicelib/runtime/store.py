@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 PREFIX = "runtime/"
-_GONE = {"NoSuchKey", "404"}
+# efs_sync may not list the bucket, and to such a one S3 says "denied" of what is not there.
+_GONE = {"NoSuchKey", "404", "AccessDenied", "403"}
 
 
 def manifest_name(tree: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from moto import mock_aws
 
 from admin_cli.console import CliError
@@ -113,6 +114,15 @@ def test_a_source_gives_the_bytes_that_were_built(
         source.part(built.tree, 99)
     with pytest.raises(TreeRefused):
         source.manifest("0" * 64)
+
+
+def test_what_is_not_there_is_told_though_s3_tells_only_who_may_list(built: Build) -> None:
+    """Else an order waits a quarter of an hour for a bucket that answers."""
+    client = boto3.client("s3", region_name="eu-central-1")
+    with Stubber(client) as calls:
+        calls.add_client_error("get_object", "AccessDenied", http_status_code=403)
+        with pytest.raises(TreeRefused, match="upload the tree first"):
+            S3Source(client, BUCKET).part(built.tree, 0)
 
 
 @dataclass
