@@ -217,10 +217,16 @@ def _read(folder: Path, name: str, limit: int) -> bytes:
     except OSError as error:
         reason = "is a symbolic link" if (folder / name).is_symlink() else "is missing"
         raise ModelUnavailable(f"pack {folder.name}: {name} {reason}") from error
-    with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(file.fileno())
+    try:
+        # Looked at before Python makes a file of it, which for a folder fails in another way.
+        facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):
             raise ModelUnavailable(f"pack {folder.name}: {name} is no plain file")
         if facts.st_size > limit:
             raise ModelUnavailable(f"pack {folder.name}: {name} is larger than it may be")
-        return file.read(limit + 1)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(limit + 1)
+    except OSError as error:  # a network file system may fail at any read
+        raise ModelUnavailable(f"pack {folder.name}: {name} cannot be read") from error
+    finally:
+        os.close(handle)

@@ -63,6 +63,11 @@ def _pipe(folder: Path) -> None:
     os.mkfifo(folder / GOLDEN)
 
 
+def _folder(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).mkdir()
+
+
 def _smuggle(folder: Path) -> None:
     (folder / "extra.pkl").write_bytes(pickle.dumps({"weights": 1}))
 
@@ -80,6 +85,7 @@ def _nest(folder: Path) -> None:
         (_lose, "is missing"),
         (_link, "symbolic link"),
         (_pipe, "no plain file"),
+        (_folder, "no plain file"),
         (_smuggle, "unexpected 'extra.pkl'"),
         (_nest, "unexpected 'more'"),
     ],
@@ -162,6 +168,14 @@ def test_a_linked_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="symbolic link"):
         load_manifest(tmp_path / "models" / "alpha-1")
     assert list_packs(tmp_path / "models") == ()
+
+
+def test_a_folder_for_a_manifest_does_not_hide_the_other_packs(tmp_path: Path) -> None:
+    install(tmp_path, "alpha")
+    (tmp_path / "beta-1" / "manifest.json").mkdir(parents=True)
+    with pytest.raises(ModelUnavailable, match="no plain file"):
+        load_manifest(tmp_path / "beta-1")
+    assert [pack.ref.name for pack in list_packs(tmp_path)] == ["alpha"]
 
 
 def test_a_huge_manifest_is_not_read(tmp_path: Path) -> None:
