@@ -79,7 +79,7 @@ class ChestGate:
         Raises ModelUnavailable when a file is not what its SHA-256 promises.
         """
         candidates = (active_pack(model_dir), *list_packs(model_dir))
-        pack = next((p for p in candidates if {CONFIG, WEIGHTS} <= set(p.manifest.files)), None)
+        pack = next((p for p in candidates if brings_gate(p)), None)
         return None if pack is None else cls.of_pack(pack)
 
     @classmethod
@@ -101,6 +101,8 @@ class ChestGate:
             network.load_state_dict({k: v.float() for k, v in load_tensors(weights).items()})
         except (SafetensorError, RuntimeError) as error:
             raise ModelUnavailable("the gate's weights are not those of its network") from error
+        if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
+            raise ModelUnavailable("the gate's weights hold values that are no numbers")
         with one_thread():
             return cls(network, checked)
 
@@ -128,6 +130,11 @@ class ChestGate:
         if score >= config.threshold:
             return Quality(accepted=True, score=score)
         return Quality(accepted=False, score=score, reasons=_reasons(kind, upright, polarity))
+
+
+def brings_gate(pack: Pack) -> bool:
+    """Tell whether a pack has the files of a gate of its own."""
+    return {CONFIG, WEIGHTS} <= set(pack.manifest.files)
 
 
 def _reasons(kind: list[float], upright: float, polarity: float) -> tuple[str, ...]:

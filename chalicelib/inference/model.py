@@ -16,6 +16,7 @@ from safetensors.torch import load as parse_safetensors
 from chalicelib.domain import Finding, Heatmap, Prediction
 from chalicelib.errors import ModelUnavailable
 from chalicelib.inference.framing import Box, frame, read_pgm
+from chalicelib.inference.gate import ChestGate, brings_gate
 from chalicelib.inference.manifest import WEIGHTS
 from chalicelib.inference.networks import build
 from chalicelib.inference.packs import Pack, read_file, verify_pack
@@ -127,7 +128,7 @@ def load(pack: Pack) -> Model:
 
 
 def prove_pack(path: Path) -> None:
-    """Verify the pack in folder `path` and have it answer its golden input.
+    """Verify the pack in folder `path`, have it answer its golden input, and load its gate.
 
     In a process of its own: a pack that takes the process with it must not take ours. Raises
     ModelUnavailable with the reason.
@@ -149,7 +150,11 @@ def _main(path: Path) -> int:
     # Nobody waits for this answer alone; on a busy machine threads wait for each other for seconds.
     torch.set_num_threads(1)
     try:
-        load(verify_pack(path)).prove()
+        pack = verify_pack(path)
+        model = load(pack)
+        model.prove()
+        if brings_gate(pack):  # without a gate that loads, no new process could serve the pack
+            ChestGate.of_pack(pack).judge(model.golden)
     except ModelUnavailable as error:
         print(error.detail, file=sys.stderr)  # noqa: T201 - read by prove_pack
         return 1

@@ -15,11 +15,14 @@ import pydicom
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
 
 from chalicelib.domain import ImageInfo, Radiograph
 from chalicelib.errors import ModelUnavailable, RadgateError
 from chalicelib.inference.gate import CONFIG, WEIGHTS, ChestGate
 from chalicelib.inference.imaging import ImageDecoder
+from chalicelib.inference.model import prove_pack
 from chalicelib.inference.packs import activate, verify_pack
 from chalicelib.inference.predictor import Predictor
 from tests.unit.inference.dicom_files import every_file, read
@@ -245,6 +248,28 @@ def test_the_active_pack_brings_it_and_vouches_for_it(tmp_path: Path) -> None:
     (pack / CONFIG).write_bytes((pack / CONFIG).read_bytes().replace(b"0.5", b"0.1"))
     with pytest.raises(ModelUnavailable, match="not the file of the manifest"):
         ChestGate.load(tmp_path)
+
+
+def test_a_pack_proves_its_gate_too(tmp_path: Path) -> None:
+    pack = pack_with_gate(tmp_path, "alpha")
+    prove_pack(pack)
+
+    config = json.loads((pack / CONFIG).read_bytes())
+    (pack / CONFIG).write_text(json.dumps({**config, "weights_sha256": "0" * 64}))
+    enter(pack)
+    verify_pack(pack)  # each file is the one of the manifest
+    with pytest.raises(ModelUnavailable, match="belong together"):
+        prove_pack(pack)
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
+    tensors = load_tensors((SHIPPED / WEIGHTS).read_bytes())
+    tensors["answer.bias"][0] = float("nan")
+    weights = save_tensors(tensors)
+    config = json.loads((SHIPPED / CONFIG).read_bytes())
+    config["weights_sha256"] = hashlib.sha256(weights).hexdigest()
+    with pytest.raises(ModelUnavailable, match="no numbers"):
+        ChestGate.load(copy(tmp_path, json.dumps(config).encode(), weights))
 
 
 def test_a_pack_without_a_gate_borrows_another_ones(tmp_path: Path) -> None:
