@@ -67,7 +67,7 @@ _S3 = _REQUEST_PATH.merge(Config(signature_version="s3v4", s3={"addressing_style
 @cache
 def _session() -> boto3.session.Session:
     core = botocore.session.Session()
-    # An older botocore asks STS by its global name, which our network's endpoint does not answer to.
+    # An older botocore asks STS by its global name, to which no endpoint of our network answers.
     core.set_config_variable("sts_regional_endpoints", "regional")
     return boto3.session.Session(botocore_session=core)
 
