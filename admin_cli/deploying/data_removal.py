@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_apigateway.type_defs import PatchOperationTypeDef
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_efs import EFSClient
 
     from admin_cli.foundation import Foundation
 
@@ -55,7 +56,7 @@ def remove_data(
     _delete_logs(functions)
     if foundation.FileSystemId:
         tell(f"deleting file system {foundation.FileSystemId}")
-        _delete_file_system(foundation.FileSystemId)
+        delete_file_system(boto3.client("efs"), foundation.FileSystemId)
     if foundation.KeyArn:
         tell(f"the encryption key will be deleted in {_KEY_GRACE_DAYS} days")
         tolerantly(
@@ -116,13 +117,19 @@ def delete_table(client: DynamoDBClient, name: str) -> None:
     tolerantly(unprotect_and_delete)
 
 
-def _delete_file_system(file_system: str) -> None:
-    """Delete a file system, its mount targets first, which takes some minutes."""
-    client = boto3.client("efs")
+def delete_file_system(client: EFSClient, file_system: str) -> None:
+    """Delete a file system, its mount targets first, which takes some minutes.
+
+    None is no error. Raises CliError when the mount targets do not go, and botocore's errors.
+    """
 
     def delete() -> None:
         for target in client.describe_mount_targets(FileSystemId=file_system)["MountTargets"]:
-            client.delete_mount_target(MountTargetId=target["MountTargetId"])
+            # One that an earlier run has sent away may go in between.
+            name = target["MountTargetId"]
+            tolerantly(
+                partial(client.delete_mount_target, MountTargetId=name), "MountTargetNotFound"
+            )
         deadline = time.monotonic() + WAIT_SECONDS
         while client.describe_mount_targets(FileSystemId=file_system)["MountTargets"]:
             if time.monotonic() > deadline:

@@ -9,7 +9,7 @@ import pytest
 from botocore.stub import Stubber
 from moto import mock_aws
 
-from admin_cli.deploying.data_removal import delete_plan, delete_table
+from admin_cli.deploying.data_removal import delete_file_system, delete_plan, delete_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,4 +91,24 @@ def test_a_usage_plan_is_freed_of_its_stage_before_it_goes(refused: str | None) 
         delete_plan(client, "plan1", {"apiStages": [{"apiId": "api1", "stage": "v1"}]})
         calls.add_client_error("delete_usage_plan", "NotFoundException")
         delete_plan(client, "plan1", {})
+        calls.assert_no_pending_responses()
+
+
+def test_a_mount_target_that_goes_by_itself_is_no_error() -> None:
+    """A run that was killed has sent it away; the next one finds it on its way."""
+    client = boto3.client("efs", region_name="eu-central-1")
+    going = {
+        "MountTargetId": "fsmt-1",
+        "FileSystemId": "fs-1",
+        "SubnetId": "subnet-1",
+        "LifeCycleState": "deleting",
+    }
+    with Stubber(client) as calls:
+        calls.add_response("describe_mount_targets", {"MountTargets": [going]})
+        calls.add_client_error("delete_mount_target", "MountTargetNotFound")
+        calls.add_response("describe_mount_targets", {"MountTargets": []})
+        calls.add_response("delete_file_system", {}, {"FileSystemId": "fs-1"})
+        delete_file_system(client, "fs-1")
+        calls.add_client_error("describe_mount_targets", "FileSystemNotFound")
+        delete_file_system(client, "fs-1")
         calls.assert_no_pending_responses()
