@@ -98,17 +98,17 @@ def test_a_mount_target_that_goes_by_itself_is_no_error() -> None:
     """A run that was killed has sent it away; the next one finds it on its way."""
     client = boto3.client("efs", region_name="eu-central-1")
     going = {
-        "MountTargetId": "fsmt-1",
-        "FileSystemId": "fs-1",
-        "SubnetId": "subnet-1",
+        "MountTargetId": "fsmt-0123456789abcdef0",
+        "FileSystemId": "fs-0123456789abcdef0",
+        "SubnetId": "subnet-0123456789abcdef0",
         "LifeCycleState": "deleting",
     }
     with Stubber(client) as calls:
         calls.add_response("describe_mount_targets", {"MountTargets": [going]})
         calls.add_client_error("delete_mount_target", "MountTargetNotFound")
         calls.add_response("describe_mount_targets", {"MountTargets": []})
-        calls.add_response("delete_file_system", {}, {"FileSystemId": "fs-1"})
-        delete_file_system(client, "fs-1")
+        calls.add_response("delete_file_system", {})
+        delete_file_system(client, "fs-0123456789abcdef0")
         calls.add_client_error("describe_mount_targets", "FileSystemNotFound")
-        delete_file_system(client, "fs-1")
+        delete_file_system(client, "fs-0123456789abcdef0")
         calls.assert_no_pending_responses()
