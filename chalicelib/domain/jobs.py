@@ -65,7 +65,8 @@ class Job(Value):
     study is known, None while nobody does; `leased_until`: when it is, or was, free for another.
     `rings`: how often the sweeper has sent its message again, the last time at `rung_at`.
     `request_id`: of the request that queued it. `once`: where it is noted which idempotency key
-    made it, None without one.
+    made it, None without one. `erased`: whether the study is, so that nothing is left to be done
+    but to erase what it names.
     """
 
     study_id: StudyId
@@ -83,6 +84,7 @@ class Job(Value):
     rung_at: AwareDatetime | None = None
     request_id: str = ""
     once: str | None = None
+    erased: bool = False
 
     def facts(self) -> dict[str, str | int]:
         """Return what a line of the log tells of it: ids alone, and which attempt."""

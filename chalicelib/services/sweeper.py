@@ -121,6 +121,8 @@ class SweeperService:
 
     def _is_due(self, job: Job) -> bool:
         """Tell whether a job that nobody has a lease on has stood still for too long."""
+        if job.erased:
+            return True  # it waits for no worker, and its client was told that it is gone
         now = self.clock()
         free = job.leased_until or job.created_at
         if job.rung_at is not None and job.rung_at >= free:

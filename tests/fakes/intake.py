@@ -187,7 +187,7 @@ class FakeErasure(Erasure):
                 object_name=(ended and ended.object_name) or "",
                 created_at=self._clock(),
             )
-        nobody = {"lease": None, "metered_at": None, "metered_period": None}
+        nobody = {"lease": None, "metered_at": None, "metered_period": None, "erased": True}
         self._jobs.jobs[study_id] = job = job.model_copy(update=nobody)
         for name, once in self._jobs.once.items():
             if once.study_id == study_id:

@@ -185,9 +185,37 @@ def test_an_erasure_that_was_cut_short_is_finished(yard: Yard) -> None:
     yard.rung()
     job = yard.the_job()
     FakeErasure(yard.studies, yard.jobs, yard.clock).begin(job.client_id, job.study_id)
-    yard.wait(PATIENCE)
+    yard.wait(timedelta(minutes=1))
     assert yard.sweep() == {"erasures_finished": 1}
     assert (yard.sources.objects, yard.jobs.jobs, yard.rung()) == ({}, {}, [])
+
+
+def test_an_erasure_is_finished_at_once_however_long_the_study_has_waited(yard: Yard) -> None:
+    """Behind a flood it was rung for until the next ring was two hours away."""
+    yard.enqueue(IMAGE)
+    while yard.the_job().rings < 6:
+        yard.wait(timedelta(minutes=1))
+        yard.sweep()
+    job = yard.the_job()
+    FakeErasure(yard.studies, yard.jobs, yard.clock).begin(job.client_id, job.study_id)
+    assert yard.sweep() == {"erasures_finished": 1}
+    assert yard.sources.objects == {}
+
+
+def test_what_a_worker_may_store_of_an_erased_study_goes_when_its_lease_is_over(
+    yard: Yard,
+) -> None:
+    yard.enqueue(IMAGE)
+    job = yard.the_job()
+    assert yard.jobs.begin(job.client_id, job.study_id)
+    yard.wait(LEASE / 2)
+    yard.erasure.erase(job.client_id, job.study_id)
+    yard.documents.put(job.client_id, job.study_id, "report.pdf", b"%PDF-")
+    yard.wait(LEASE / 2 - timedelta(seconds=1))
+    assert yard.sweep() == {}
+    yard.wait(timedelta(seconds=1))
+    assert yard.sweep() == {"erasures_finished": 1}
+    assert (len(yard.documents), yard.jobs.jobs) == (0, {})
 
 
 def spend_an_upload(yard: Yard) -> UploadForm:
