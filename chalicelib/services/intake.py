@@ -20,6 +20,7 @@ from chalicelib.domain import (
 )
 from chalicelib.errors import NotFinished, PayloadTooLarge, RequestRefused, StorageUnavailable
 from chalicelib.services.quota import Units
+from chalicelib.services.timing import is_given_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,6 +133,9 @@ class IntakeService:
         asked.units.refuse_without(self.clock)
         study = self._new_study(caller)
         job = self._job(caller, study, place(study.id), asked.request_id)
+        if is_given_up():  # the client has its 503, and may have sent the image again by now
+            self._drop(job.object_name)
+            raise StorageUnavailable("Nobody waits for this any more.")
         try:
             stands = self.intake.enqueue(caller, study, job, word, upload_id)
         except RequestRefused:

@@ -85,9 +85,18 @@ def pause(seconds: float) -> None:
     Raises StorageUnavailable once it has given up: what is tried later would come after the answer,
     in a Lambda function even in the time of another request.
     """
-    given_up: threading.Event = getattr(_call, "given_up", _NEVER)
-    if given_up.wait(seconds):
+    if _given_up().wait(seconds):
         raise StorageUnavailable("Nobody waits for this any more.")
+
+
+def is_given_up() -> bool:
+    """Tell whether `in_time` has given up the call that this thread makes, if it makes one."""
+    return _given_up().is_set()
+
+
+def _given_up() -> threading.Event:
+    given_up: threading.Event = getattr(_call, "given_up", _NEVER)
+    return given_up
 
 
 def side_by_side(calls: Sequence[Callable[[], None]], deadline: Deadline, spare: float) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import threading
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,6 +29,7 @@ from chalicelib.errors import (
     StorageUnavailable,
 )
 from chalicelib.services.intake import SHARE, IntakeService
+from chalicelib.services.timing import in_time
 from tests.fakes.clock import FixedClock
 from tests.fakes.intake import FakeIntake, InMemorySourceStore
 from tests.fakes.jobs import FakeJobQueue, FakeJobStore
@@ -180,6 +182,45 @@ def test_bytes_stay_when_the_table_may_have_taken_the_study() -> None:
     with pytest.raises(StorageUnavailable):
         bench.service.enqueue(caller, IMAGE)
     assert bench.left(caller) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("way", ["bytes", "upload"])
+def test_what_is_stored_too_late_is_no_study(bench: Bench, way: str) -> None:
+    """The storage answers after the client was told that it does not."""
+    let_go, ended = threading.Event(), threading.Event()
+
+    class Slow(InMemorySourceStore):
+        def put(self, object_name: str, body: bytes) -> None:
+            let_go.wait(30)
+            super().put(object_name, body)
+
+        def take(self, posted: str, study_id: str) -> str | None:
+            let_go.wait(30)
+            return super().take(posted, study_id)
+
+    bench.sources = Slow(bench.clock)
+    bench.service = replace(bench.service, sources=bench.sources)
+    caller = a_caller()
+    form = bench.upload(caller) if way == "upload" else None
+
+    def ask() -> None:
+        try:
+            if form is None:
+                bench.service.enqueue(caller, IMAGE)
+            else:
+                bench.service.enqueue_upload(caller, form.upload_id)
+        except StorageUnavailable:
+            ended.set()
+
+    with pytest.raises(TimeoutError):
+        in_time(ask, 0.02)
+    let_go.set()
+    assert ended.wait(10)
+    assert bench.left(caller)[:3] == (0, 0, 0)
+    # What was uploaded is left for the next request.
+    assert list(bench.sources.objects) == ([] if form is None else [form.fields["key"]])
+    if form is not None:
+        assert bench.service.enqueue_upload(caller, form.upload_id).status is StudyStatus.QUEUED
 
 
 def test_a_study_stands_whose_message_could_not_be_sent() -> None:
