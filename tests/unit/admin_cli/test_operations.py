@@ -10,6 +10,7 @@ import botocore.session
 import pytest
 import typer
 from botocore import xform_name
+from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 from typer.main import get_command
 
 from admin_cli.cli import app
@@ -77,6 +78,18 @@ def test_commands_within_sentences_exist() -> None:
     group: Any = get_command(app)
     for words in re.findall(r"`radgate ([a-z ]+)", TEXT):
         assert words.split()[0] in group.commands
+
+
+def test_every_variable_of_aws_is_one_that_we_heed() -> None:
+    """AWS_REGION, for one, is heeded by the AWS command line alone."""
+    known = {name for one in BOTOCORE_DEFAUT_SESSION_VARIABLES.values() for name in listed(one[1])}
+    named = set(re.findall(r"`(AWS_[A-Z_]+)`", TEXT))
+    assert "AWS_DEFAULT_REGION" in named
+    assert named <= known
+
+
+def listed(names: str | list[str] | None) -> list[str]:
+    return names if isinstance(names, list) else [names or ""]
 
 
 def test_every_alarm_is_explained_and_no_other() -> None:
