@@ -21,12 +21,14 @@ from chalicelib.domain import (
     Value,
     new_id,
 )
-from chalicelib.errors import IdempotencyConflict, QuotaExceeded
+from chalicelib.errors import IdempotencyConflict, NotFound, QuotaExceeded
 from chalicelib.services.ending import is_ours
+from chalicelib.tenants import records
 from chalicelib.tenants.audit import Change
 from chalicelib.tenants.intake import DynamoIntake
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
@@ -84,6 +86,10 @@ class Redrive:
         except QuotaExceeded as error:
             self._delete(name)
             return Redriven(study=letter.study, queued=None, told=error.detail), False
+        except NotFound:
+            self._delete(name)
+            told = "nothing to do: the study was erased just now"
+            return Redriven(study=letter.study, queued=None, told=told), True
         if ended.object_name:
             self._delete(ended.object_name)
         return Redriven(study=letter.study, queued=queued.id, told="queued anew"), True
@@ -105,8 +111,14 @@ class Redrive:
         told = {"queued": study.id}
         self._note(client, failed, None, told)
         try:
-            stands = self._intake.enqueue(_in_place_of(client, study), study, job, _once(failed))
-        except QuotaExceeded:
+            stands = self._intake.enqueue(
+                _in_place_of(client, study),
+                study,
+                job,
+                _once(failed),
+                provisos=[self._still_failed(client, failed)],
+            )
+        except (QuotaExceeded, NotFound):
             self._note(client, failed, told, None)
             raise
         if stands.id != study.id:  # another run was quicker
@@ -114,6 +126,21 @@ class Redrive:
             self._note(client, failed, told, None)
         self._ring(client, stands)
         return stands
+
+    def _still_failed(self, client: Client, failed: Study) -> TransactWriteItemTypeDef:
+        """Return the part of a transaction that is refused once a study was erased.
+
+        Its client may erase it while its bytes are copied: they must not come back as another.
+        """
+        return {
+            "ConditionCheck": {
+                "TableName": self.stage.table.name,
+                "Key": records.study_key(client.id, failed.id),
+                "ConditionExpression": "#status = :failed",
+                "ExpressionAttributeNames": {"#status": "status"},
+                "ExpressionAttributeValues": {":failed": StudyStatus.FAILED.value},
+            }
+        }
 
     @property
     def _intake(self) -> DynamoIntake:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,6 +15,8 @@ from chalicelib.tenants.metering import units
 from chalicelib.tenants.transactions import NEW, THERE, Store, put, transact
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
     from chalicelib.domain import Caller, Idempotency, Job, Study, Upload
@@ -63,20 +66,23 @@ class DynamoIntake(Store):
             raise _was_erased()  # and nobody has got to note it with the key yet
         return study
 
-    def enqueue(
+    def enqueue(  # noqa: PLR0913 - all that makes a study is one transaction
         self,
         caller: Caller,
         study: Study,
         job: Job,
         idempotency: Idempotency | None = None,
         upload_id: str | None = None,
+        *,
+        provisos: Sequence[TransactWriteItemTypeDef] = (),
     ) -> Study:
         """Store a queued study with its job and meter one unit of a live key, all or nothing.
 
         The unit belongs to the period of the job's `metered_at`. An upload is used up. Returns
         the study that stands: the given one, or the one that the idempotency key made before.
         Raises QuotaExceeded, IdempotencyConflict, NotFound for an upload that is no longer
-        there, or StorageUnavailable.
+        there or where one of `provisos`, further parts of the transaction, does not hold, or
+        StorageUnavailable.
         """
         client = caller.client
         if job.metered_at is not None:
@@ -89,6 +95,7 @@ class DynamoIntake(Store):
             parts.append(("key", self._remember(client.id, idempotency, study)))
         if upload_id is not None:
             parts.append(("upload", self._use_up(client.id, upload_id)))
+        parts += zip(repeat("proviso"), provisos)
         for unit in units(self, client, study.id, job.metered_at):
             charged = job.model_copy(update={"metered_shard": unit.shard})
             every = [
@@ -103,7 +110,7 @@ class DynamoIntake(Store):
             # The key first: its study stands although its upload is used and the last unit gone.
             if "key" in refused and idempotency is not None:
                 return self._made_before(client.id, idempotency)
-            if "upload" in refused:
+            if refused & {"upload", "proviso"}:
                 raise _no_upload()
             if "unit" not in refused:
                 break

@@ -231,6 +231,31 @@ def test_no_study_is_queued_that_the_trail_does_not_know(place: Place, *, after:
     assert place.used() == 1
 
 
+def test_a_study_that_is_erased_while_it_is_queued_anew_does_not_come_back(place: Place) -> None:
+    """Its bytes are copied already, and the trail has its entry."""
+    study_id = place.fail()
+    letters = open_dead_letters("dev")
+    stage, copies = letters.stage, list[str]()
+
+    class Erasing(Trail):
+        def commit(self, plan: Callable[[], Change | None]) -> AuditEntry | None:
+            if [one.status for one in place.studies()] == [StudyStatus.FAILED]:
+                copies.extend(place.objects())
+                erasure = DynamoErasure(stage.table, Stage.clock)
+                erasure.end(erasure.begin("acme", study_id))
+            return super().commit(plan)
+
+    trail = Erasing(stage.table, lambda: "local:tester", Stage.clock)
+    erased_under = replace(stage, trail=trail)
+    [done] = dead_letters.DeadLetters(erased_under, letters.sqs, letters.s3).redrive(study_id)
+    assert (done.queued, "erased" in done.told) == (None, True)
+    assert len(copies) == 2, "there were the bytes and their copy"
+    assert [one.status for one in place.studies()] == [StudyStatus.DELETED]
+    assert [name for name in place.objects() if study_id not in name] == []
+    assert (place.queued(), place.letters(), place.used()) == ([], [], 0)
+    assert place.noted(study_id)[0]["after"] is None
+
+
 class DyingTrail(Trail):
     """The audit trail of a process that ends at its first entry: before it is written, or after."""
 
