@@ -42,22 +42,43 @@ _IMAGE_TAGS = (
     "SegmentedRedPaletteColorLookupTableData", "SegmentedGreenPaletteColorLookupTableData",
     "SegmentedBluePaletteColorLookupTableData", "PixelData",
 )  # fmt: skip
+# What is no table and no pixels has a few dozen bytes at most. Where a length has 32 bits, an
+# element of numbers can have gigabytes, and pydicom makes an object of every number: so they are
+# not even read. The last three are those that it looks at beside ours.
+_TABLES = ("LookupTableData", "LUTSequence", "PixelData")
+_SMALL = frozenset(
+    struct.pack(f"{order}HH", *divmod(tag_for_keyword(name) or 0, 1 << 16))
+    for name in (
+        *(name for name in _IMAGE_TAGS if not name.endswith(_TABLES)),
+        "LUTDescriptor", "SpecificCharacterSet", "TransferSyntaxUID",
+    )
+    for order in "<>"
+)  # fmt: skip
+_MAX_SMALL_BYTES = 4096
 # Every element costs at least one read, however deeply it is nested, so this bounds the time that
 # a hostile header can take to well under a second. Real headers need a few hundred.
 _MAX_READS = 20_000
 
 
 class _MeteredStream(BytesIO):
-    """Bytes that may be read only so many times."""
+    """Bytes that may be read only so many times, and no small element at a great length."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__(body)
+        self._body = body
         self._left = _MAX_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
         self._left -= 1
         if self._left < 0:
             raise UnreadableImage("The DICOM header has too many elements.")
+        if size is None or not 0 <= size <= _MAX_SMALL_BYTES:
+            # A value, or its first piece where its length is not told, follows its tag and length:
+            # four bytes after the tag, or eight where its kind, two letters, stands between.
+            at = self.tell()
+            tag = at - 12 if self._body[at - 8 : at - 6].isupper() else at - 8
+            if self._body[tag : tag + 4] in _SMALL:
+                raise UnreadableImage("An element of the DICOM header is too large.")
         return super().read(size)
 
 

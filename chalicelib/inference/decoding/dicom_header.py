@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from chalicelib.inference.decoding.plane import Limits
 
-_MAX_SEQUENCE_BYTES = 1_000_000  # bytes of a sequence that is parsed only when it is looked at
+_MAX_TABLE_BYTES = 1_000_000  # bytes of a look-up table, or of a sequence of some
+_MAX_ITEMS = 1_000  # of such a sequence
+_ITEM_TAGS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")
+_PIXEL_KINDS = {None, "OB", "OW", "OB or OW", "UN"}
 _MAX_ALLOCATED = 16
 _MAX_SIDE = 65535
 _SAMPLES = {
@@ -75,6 +78,8 @@ def read_header(body: bytes, limits: Limits) -> Header:
     if not 1 <= stored <= allocated:
         raise UnreadableImage("The bits of the DICOM image contradict each other.")
     high_bit = whole(dataset, "HighBit", stored - 1)
+    if dataset.get_item("PixelData").VR not in _PIXEL_KINDS:  # text would be cut to pieces
+        raise UnreadableImage("The DICOM file has no pixel data.")
     element = dataset["PixelData"]
     if not isinstance(element.value, bytes) or not element.value:
         raise UnreadableImage("The DICOM file has no pixel data.")
@@ -127,9 +132,20 @@ def sequence_item(dataset: Dataset, keyword: str) -> Dataset | None:
     """
     if keyword not in dataset:
         return None
-    raw = dataset.get_item(keyword)
-    value = getattr(raw, "value", None)
-    if isinstance(value, bytes) and len(value) > _MAX_SEQUENCE_BYTES:
-        raise UnreadableImage("A look-up table of the DICOM image is too large.")
-    items = dataset[keyword].value
+    items = table(dataset, keyword)
     return items[0] if items else None
+
+
+def table(dataset: Dataset, keyword: str) -> Any:  # noqa: ANN401 - whatever pydicom makes of it
+    """Return the value of a look-up table or of a sequence of some, None when there is none.
+
+    Raises UnreadableImage when it is larger than any real one, before it is parsed.
+    """
+    if keyword not in dataset:
+        return None
+    value = dataset.get_item(keyword).value
+    if isinstance(value, bytes) and (
+        len(value) > _MAX_TABLE_BYTES or max(map(value.count, _ITEM_TAGS)) > _MAX_ITEMS
+    ):
+        raise UnreadableImage("A look-up table of the DICOM image is too large.")
+    return dataset[keyword].value

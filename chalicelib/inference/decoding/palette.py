@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chalicelib.errors import UnreadableImage
-from chalicelib.inference.decoding.dicom_header import first
+from chalicelib.inference.decoding.dicom_header import first, table
 from chalicelib.inference.decoding.lookup import Lut
 from chalicelib.inference.decoding.plane import Step, luma
 
@@ -26,7 +26,7 @@ def lut_of(item: Dataset, *, signed_input: bool, order: str) -> Lut:
     the byte order of the file. Raises UnreadableImage when descriptor and data do not fit.
     """
     entries, start, bits = _descriptor(item.get("LUTDescriptor"), order, signed=signed_input)
-    data = _words(item.get("LUTData"), entries, bits, order)
+    data = _words(table(item, "LUTData"), entries, bits, order)
     return Lut(data.astype(np.float64), start, bits)
 
 
@@ -43,9 +43,9 @@ def palette_table(
     for channel, colour in enumerate(("Red", "Green", "Blue")):
         key = f"{colour}PaletteColorLookupTable"
         entries, start, bits = _descriptor(dataset.get(f"{key}Descriptor"), order, signed=False)
-        segmented = dataset.get(f"Segmented{key}Data")
+        segmented = table(dataset, f"Segmented{key}Data")
         if segmented is None:
-            data = _words(dataset.get(f"{key}Data"), entries, bits, order)
+            data = _words(table(dataset, f"{key}Data"), entries, bits, order)
         else:
             data = _unfold(_words(segmented, None, bits, order), entries)
         # An 8-bit entry may stand in the low byte of its word or be repeated in both.
