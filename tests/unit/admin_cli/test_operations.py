@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
+from itertools import pairwise
 from typing import Any
 
 import botocore.session
@@ -48,6 +49,9 @@ def exists_in_aws(words: list[str]) -> None:
     given = options_of(rest)
     assert given <= set(known)
     assert set(shape.required_members) <= {known[option] for option in given}
+    for option, value in pairwise(rest):
+        if value.startswith("alias/"):  # some operations on keys take an id alone
+            assert "alias name" in shape.members[known[option]].documentation
 
 
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda one: one.command)
@@ -72,6 +76,8 @@ def test_a_wrong_command_is_noticed() -> None:
         exists_in_aws(["dynamodb", "describe-table", "--table", "x"])
     with pytest.raises(AssertionError):
         exists_in_aws(["dynamodb", "describe-table"])
+    with pytest.raises(AssertionError):
+        exists_in_aws(["kms", "disable-key", "--key-id", "alias/radgate-prod"])
 
 
 def test_commands_within_sentences_exist() -> None:
