@@ -34,6 +34,23 @@ _ORIENTATIONS = {
 # 0x00 or a restart marker, so counting the marker's bytes cannot miss one.
 _SCAN_MARKER = b"\xff\xda"
 _MAX_SCANS = 50
+# Pillow goes from chunk to chunk and from marker to marker in Python, with one read for each at
+# least: a file of nothing else would take a minute. One of 100 MB in pieces of 8 KB needs 50,000.
+_MAX_READS = 200_000
+
+
+class _MeteredStream(BytesIO):
+    """Bytes that may be read only so many times."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self._left = _MAX_READS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise UnreadableImage("The file has too many parts.")
+        return super().read(size)
 
 
 def read_raster(body: bytes, kind: Literal["PNG", "JPEG"], limits: Limits) -> Plane:
@@ -48,7 +65,7 @@ def read_raster(body: bytes, kind: Literal["PNG", "JPEG"], limits: Limits) -> Pl
     limits.check(frame.width, frame.height, sample_bytes=_sample_bytes(frame))
     if kind == "JPEG" and body.count(_SCAN_MARKER) > _MAX_SCANS:
         raise UnreadableImage(f"The JPEG file has more than {_MAX_SCANS} scans.")
-    with Image.open(BytesIO(body), formats=[kind]) as image:
+    with Image.open(_MeteredStream(body), formats=[kind]) as image:
         # A second header in the file may say otherwise than the one that was checked.
         if image.size != (frame.width, frame.height):
             raise UnreadableImage(f"The {kind} file contradicts itself about its size.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Literal, NamedTuple
 
@@ -18,6 +19,7 @@ _FIRST_GROUPS = frozenset({0x0002, 0x0008})
 # Between the start of a JPEG and its frame header stand tables and application segments; a real
 # file has a few dozen. The bound keeps a hostile one from holding us here.
 _MAX_SEGMENTS = 2_000
+_FILLED = re.compile(rb"\xff+")  # a marker's first byte, and any fill before it
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 # SOF0 to SOF15 without DHT, JPG and DAC, and SOF55 of JPEG-LS.
 _FRAME_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
@@ -77,11 +79,10 @@ def jpeg_frame(stream: bytes) -> Frame:
     """
     at = 2
     for _ in range(_MAX_SEGMENTS):
-        at = stream.find(b"\xff", at)
-        while 0 <= at < len(stream) - 1 and stream[at + 1] == 0xFF:  # noqa: PLR2004 - fill byte
-            at += 1
-        if at < 0 or at + 4 > len(stream):
+        found = _FILLED.search(stream, at)
+        if found is None or found.end() + 3 > len(stream):
             break
+        at = found.end() - 1
         marker = stream[at + 1]
         if marker in _STANDALONE or marker == 0:
             at += 2

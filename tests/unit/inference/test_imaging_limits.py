@@ -210,6 +210,28 @@ def test_a_jpeg_of_endless_scans_is_refused(encode: Callable[..., bytes]) -> Non
         DECODER.decode(body[:-2] + scan * 500 + b"\xff\xd9")
 
 
+def test_an_image_of_endless_parts_is_refused(encode: Callable[..., bytes]) -> None:
+    jpeg = encode(np.zeros((16, 16), np.uint8), "JPEG")
+    frame = jpeg.index(b"\xff\xc0")
+    after = frame + 2 + int.from_bytes(jpeg[frame + 2 : frame + 4], "big")
+    endless = [
+        jpeg[:at] + part * 300_000 + jpeg[at:]
+        for at in (2, after)
+        for part in (b"\xff\xfe\x00\x02", b"\xff\x00", b"\xff", b"\xff\xd0")
+    ]
+    png = encode(np.zeros((16, 16), np.uint8), "PNG")
+    data = png.index(b"IDAT") - 4
+    for name in (b"prIv", b"tEXt", b"IDAT"):
+        part = struct.pack(">L", 0) + name + struct.pack(">L", zlib.crc32(name))
+        endless.append(png[:data] + part * 300_000 + png[data:])
+
+    for body in endless:
+        with pytest.raises(UnreadableImage):
+            DECODER.decode(body)
+    few = [jpeg[:2] + b"\xff" * 1000 + jpeg[2:], png[:data] + part * 1000 + png[data:]]
+    assert [DECODER.decode(body).info.width for body in few] == [16, 16]
+
+
 def test_a_crash_of_gdcm_stays_in_its_own_process() -> None:
     body = read("JPGExtended.dcm")
     tables = body.index(b"\xff\xc4")
