@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, StringConstraints, model_validator
 
-from chalicelib.domain import Value
+from chalicelib.domain import Value, heatmap_name
 
 WEIGHTS = "weights.safetensors"
 MAX_MANIFEST_BYTES = 256 * 1024
@@ -131,8 +131,8 @@ class Manifest(Value):
     @model_validator(mode="after")
     def _hold_together(self) -> Self:
         names = [label.name for label in self.labels]
-        if len(set(names)) != len(names):
-            raise ValueError("a label is named twice")
+        if len({heatmap_name(name) for name in names}) != len(names):
+            raise ValueError("a label is named twice, or two have heatmaps of one name")
         if any((label.pivot is None) == (self.scale == "decision") for label in self.labels):
             raise ValueError("labels have a pivot on the decision scale, and only there")
         if len(self.golden.probabilities) != len(names):

@@ -146,6 +146,16 @@ def test_a_manifest_that_claims_the_wrong_thing_is_refused(
         load_manifest(write_pack(tmp_path, manifest))
 
 
+@pytest.mark.parametrize("other", ["Lung Lesion", "Lung_Lesion", "lung - lesion"])
+def test_two_labels_with_heatmaps_of_one_name_are_refused(tmp_path: Path, other: str) -> None:
+    manifest = manifest_of("alpha", "1", 0)
+    [label] = manifest["labels"]
+    manifest["labels"] = [{**label, "name": "Lung Lesion"}, {**label, "name": other}]
+    manifest["golden"]["probabilities"] *= 2
+    with pytest.raises(ModelUnavailable, match="a label is named twice"):
+        load_manifest(write_pack(tmp_path, manifest))
+
+
 @pytest.mark.parametrize("name", ["../alpha", "Alpha", "al pha", "", "-alpha"])
 def test_a_name_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
     folder = install(tmp_path)

@@ -203,6 +203,18 @@ def test_another_active_pack_takes_over_after_the_refresh(tmp_path: Path) -> Non
     assert [facts.ref.version for facts in predictor.installed()] == ["1", "2"]
 
 
+def test_a_running_function_follows_within_a_minute(tmp_path: Path) -> None:
+    now = [0.0]
+    install(tmp_path, version="1")
+    install(tmp_path, version="2", seed=1)
+    activate(tmp_path, "alpha", "1")
+    predictor = Predictor(tmp_path, clock=lambda: now[0])
+    assert predictor.predict(radiograph(drawn())).model.version == "1"
+    activate(tmp_path, "alpha", "2")
+    now[0] = 60
+    assert predictor.predict(radiograph(drawn())).model.version == "2"
+
+
 def test_a_pack_that_fails_does_not_replace_the_one_that_serves(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
