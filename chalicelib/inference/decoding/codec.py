@@ -12,6 +12,7 @@ from pydicom.pixels.decoders.base import get_decoder
 
 from chalicelib.errors import UnreadableImage
 from chalicelib.inference.decoding.isolated import decode_with_gdcm
+from chalicelib.inference.decoding.raster import check_parts
 from chalicelib.inference.decoding.rle import decode_rle
 from chalicelib.inference.decoding.sniff import J2K_START, j2k_frame, jpeg_frame
 
@@ -53,8 +54,13 @@ def decode_samples(header: Header) -> tuple[NDArray[Any], str]:
         raise UnreadableImage("The transfer syntax of the DICOM image is not supported.")
     if native and len(header.data) < _native_bytes(header):
         raise UnreadableImage("The pixel data of the DICOM image is truncated.")
+    data = header.data
+    if not native:
+        stream = _codestream(header)
+        check_parts(stream)
+        data = encapsulate([stream], has_bot=False)
     array, found = get_decoder(header.syntax).as_array(
-        header.data if native else encapsulate([_codestream(header)], has_bot=False),
+        data,
         index=0,
         raw=True,
         decoding_plugin="" if native else "pillow",

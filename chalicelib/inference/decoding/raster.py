@@ -78,6 +78,12 @@ def read_raster(body: bytes, kind: Literal["PNG", "JPEG"], limits: Limits) -> Pl
     return plane
 
 
+def check_parts(stream: bytes) -> None:
+    """Raise UnreadableImage for a JPEG of endless parts, before another library opens it."""
+    with Image.open(_MeteredStream(stream), formats=["JPEG"]):
+        pass
+
+
 def _sample_bytes(frame: Frame) -> int:
     return frame.components * max(1, frame.precision // 8)
 
