@@ -92,8 +92,9 @@ def apply_foundation(
     """Create the stack of `stage`, update it, or find nothing to do; wait; return its outputs.
 
     Safe to run again after a kill at any point: a stack under way is waited for, a stillborn one
-    is deleted first. `tell` receives progress; `instead`: values of parameters in the place of
-    those of stages.toml. Raises CliError with CloudFormation's reason.
+    is deleted first, a table that is not protected yet becomes so. `tell` receives progress;
+    `instead`: values of parameters in the place of those of stages.toml. Raises CliError with
+    CloudFormation's reason.
     """
     client: CloudFormationClient = boto3.client("cloudformation", config=RETRY)
     name = stack_name(stage)
@@ -107,7 +108,7 @@ def apply_foundation(
         good = {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
         if stack is None:
             tell(f"stack {name}: creating")
-            _submit(client, name, stage, instead, create=True)
+            _create(client, name, stage, instead, tell)
         elif _submit(client, name, stage, instead, create=False):
             tell(f"stack {name}: updating")
         else:
@@ -173,6 +174,28 @@ def stack_inputs(
         {"ParameterKey": name, "ParameterValue": value} for name, value in values.items()
     ]
     return parameters, [{"Key": "app", "Value": "radgate"}, {"Key": "stage", "Value": stage}]
+
+
+def _create(
+    client: CloudFormationClient,
+    name: str,
+    stage: str,
+    instead: Mapping[str, str],
+    tell: Callable[[str], None],
+) -> None:
+    """Create the stack, and protect its table once all of it is there.
+
+    Protected from the start, it could not be taken away again where something after it fails: the
+    next creation would find its name in use. Killed in between, the next update protects it.
+    """
+    if stage == "local":
+        _submit(client, name, stage, instead, create=True)
+        return
+    _submit(client, name, stage, {**instead, "Protected": "false"}, create=True)
+    stack = _settled(client, name)
+    if stack is not None and stack["StackStatus"] == "CREATE_COMPLETE":
+        tell(f"stack {name}: protecting the table")
+        _submit(client, name, stage, instead, create=False)
 
 
 def _submit(

@@ -19,6 +19,8 @@ from admin_cli.deploying.chalice_runner import run_chalice
 from admin_cli.deploying.emit_account import PARAMETER, put_account
 from admin_cli.deploying.emit_conditions import settle
 from admin_cli.deploying.emit_plans import put_plans
+from admin_cli.deploying.emit_protection import PARAMETER as PROTECTED
+from admin_cli.deploying.emit_protection import put_protection
 from admin_cli.deploying.emit_references import PLACEHOLDERS, placeholder_foundation, refer
 from admin_cli.deploying.emit_resources import complete
 from admin_cli.deploying.emit_warmth import put_warmth
@@ -42,6 +44,7 @@ NOTES = """\
 2. Deploy `template.json` (from a bucket: it is too large to be sent along) as the stack
    `radgate-{stage}`, with the capabilities CAPABILITY_NAMED_IAM and CAPABILITY_AUTO_EXPAND and the
    parameters CodeBucket and CodeKey. The other parameters have the values of stages.toml.
+   {protection}
    {log_role}
 3. `radgate --stage {stage} deploy --adopt` writes down where the API is, brings packages and models
    onto EFS and asks the API for an answer. From then on `radgate clients`, `keys`, `plans` and
@@ -64,6 +67,12 @@ API Gateway writes access logs with one role for the whole account and Region. A
    ApiLogRoleMissing=true: the stack enters a role of its own, which stays when the stack goes.
    Elsewhere give ApiLogRoleMissing=false. Give the same answer at every later update.\
 """
+_PROTECTION = """\
+Create the stack with Protected=false, then update it with Protected=true. Protected from the
+   start, the table of a creation that fails could not be taken away, and would stand in the way of
+   the next one.\
+"""
+_NO_PROTECTION = "The table of this stage is not protected from being deleted."
 _NO_LOG_ROLE = "This stage needs no role for access logs."
 
 
@@ -97,13 +106,17 @@ def emit(  # noqa: PLR0913 - the last two have their defaults
     complete(packaged, stage, settings, foundation)
     put_plans(packaged["Resources"], stage, clients)
     put_warmth(packaged["Resources"], stage, settings, code)
-    template = put_account(settle(merge(base_template(), packaged, stage, settings)))
+    whole = settle(merge(base_template(), packaged, stage, settings))
+    template = put_protection(put_account(whole))
     written = folder / "template.json"
     # Without spaces: a template may have a million bytes, and 51,200 when it is sent along.
     written.write_text(json.dumps(template, separators=(",", ":")), encoding="utf-8")
     notes = folder / "README.md"
     log_role = _LOG_ROLE if PARAMETER in template["Parameters"] else _NO_LOG_ROLE
-    text = NOTES.format(stage=stage, zip=name, plans=len(clients), log_role=log_role)
+    protection = _PROTECTION if PROTECTED in template["Parameters"] else _NO_PROTECTION
+    text = NOTES.format(
+        stage=stage, zip=name, plans=len(clients), log_role=log_role, protection=protection
+    )
     notes.write_text(text, encoding="utf-8")
     return written, folder / name, notes
 

@@ -118,6 +118,7 @@ class StageSettings(_Table):
             "SubnetA": first,
             "SubnetB": second,
             "Mounted": "true",
+            "Protected": str(stage != "local").lower(),
             "MailDomain": self.mail_domain or "",
             "MailIdentityMade": str(self.mail_identity == "new").lower(),
             "AlarmEmail": self.alarm_email or "",

@@ -8,12 +8,16 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 from moto import mock_aws
+from moto.cloudformation.models import cloudformation_backends
+from moto.cloudformation.parsing import OutputMap
+from moto.core.models import DEFAULT_ACCOUNT_ID
 
 from admin_cli import emulator, foundation
 from admin_cli.console import CliError
@@ -22,6 +26,10 @@ from admin_cli.foundation import TEMPLATE, apply_foundation, read_foundation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+class Killed(BaseException):
+    """What ends a run in the middle."""
 
 
 @pytest.fixture
@@ -40,7 +48,11 @@ def test_the_first_apply_creates_and_the_second_finds_nothing_to_do() -> None:
     told: list[str] = []
     first = apply_foundation("dev", told.append)
     assert apply_foundation("dev", told.append) == first == read_foundation("dev")
-    assert told == ["stack radgate-dev: creating", "stack radgate-dev: no changes"]
+    assert told == [
+        "stack radgate-dev: creating",
+        "stack radgate-dev: protecting the table",
+        "stack radgate-dev: no changes",
+    ]
     assert first.TableName == "radgate-dev"
     assert (first.region, first.partition) == (emulator.REGION, "aws")
     assert first.BucketName == f"radgate-dev-{first.account}-{emulator.REGION}"
@@ -63,6 +75,43 @@ def test_a_changed_template_updates_the_stack_in_place(
         QueueUrl=before.QueueUrl, AttributeNames=["VisibilityTimeout"]
     )
     assert attributes["Attributes"]["VisibilityTimeout"] == "961"
+
+
+@pytest.mark.usefixtures("account")
+def test_a_first_creation_that_fails_late_leaves_nothing_in_the_way(
+    session: boto3.session.Session,
+) -> None:
+    """The simulation undoes nothing by itself; told to, it keeps a table that is protected.
+
+    It cannot take a network away, which is left out here.
+    """
+    less = {"Network": "none"}
+
+    def undo(**_: Any) -> None:
+        simulated = cloudformation_backends[DEFAULT_ACCOUNT_ID][emulator.REGION]
+        stack = simulated.get_stack("radgate-dev")
+        assert boto3.client("dynamodb").list_tables()["TableNames"] == ["radgate-dev"]
+        stack.resource_map.delete()
+        stack.output_map = OutputMap(stack.resource_map, {}, stack.stack_id)  # it has none left
+        stack.status = "ROLLBACK_COMPLETE"
+
+    def accept(**_: Any) -> Any:
+        """Answer in the place of the simulation, which protects no stack."""
+        return SimpleNamespace(status_code=200), {}
+
+    session.events.register("before-call.cloudformation.UpdateTerminationProtection", accept)
+    session.events.register("after-call.cloudformation.CreateStack", undo)
+    with pytest.raises(CliError, match="stack radgate-dev: ROLLBACK_COMPLETE"):
+        apply_foundation("dev", instead=less)
+    assert boto3.client("dynamodb").list_tables()["TableNames"] == []
+    session.events.unregister("after-call.cloudformation.CreateStack", undo)
+    told: list[str] = []
+    assert apply_foundation("dev", told.append, less).TableName == "radgate-dev"
+    assert told == [
+        "stack radgate-dev: removing what a failed first attempt left",
+        "stack radgate-dev: creating",
+        "stack radgate-dev: protecting the table",
+    ]
 
 
 @pytest.mark.usefixtures("account")
@@ -126,7 +175,7 @@ def test_the_table_is_encrypted_restorable_and_protected() -> None:
     ]
     expiry = {"AttributeName": "expires_at_epoch", "Enabled": True}
     assert table["TimeToLiveSpecification"] == expiry
-    assert table["DeletionProtectionEnabled"] == {"Fn::If": ["HoldsData", True, False]}
+    assert table["DeletionProtectionEnabled"] == {"Fn::If": ["IsProtected", True, False]}
 
 
 def test_what_holds_data_outlives_its_stack() -> None:
@@ -242,6 +291,14 @@ def test_the_template_is_clean() -> None:
 
 
 @pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> boto3.session.Session:
+    """The session that clients come from, for a test that listens to their calls."""
+    own = boto3.session.Session()
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", own)
+    return own
+
+
+@pytest.fixture
 def local_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The local AWS, with this process pointed at it."""
     for name in ("AWS_ENDPOINT_URL", *emulator.LOCAL_CREDENTIALS):
@@ -262,6 +319,32 @@ def test_the_local_aws_applies_it_too() -> None:
     table = boto3.client("dynamodb").describe_table(TableName=read_foundation("local").TableName)
     # The relaxed condition: a test's table may be deleted.
     assert not table["Table"]["DeletionProtectionEnabled"]
+
+
+@pytest.mark.usefixtures("local_aws")
+def test_a_table_that_a_killed_run_left_unprotected_is_protected_by_the_next(
+    session: boto3.session.Session,
+) -> None:
+    """A stage that holds data, less its network, of which the local AWS lacks a type."""
+    less = {"Network": "none"}
+
+    def kill(**_: Any) -> None:
+        raise Killed
+
+    def protected() -> bool:
+        table = boto3.client("dynamodb").describe_table(TableName="radgate-dev")["Table"]
+        return table["DeletionProtectionEnabled"]
+
+    session.events.register("before-call.cloudformation.UpdateStack", kill)
+    with pytest.raises(Killed):
+        apply_foundation("dev", instead=less)
+    session.events.unregister("before-call.cloudformation.UpdateStack", kill)
+    assert not protected()
+    told: list[str] = []
+    first = apply_foundation("dev", told.append, less)
+    assert protected()
+    assert apply_foundation("dev", told.append, less) == first
+    assert told == ["stack radgate-dev: updating", "stack radgate-dev: no changes"]
 
 
 @pytest.mark.usefixtures("local_aws")

@@ -11,6 +11,7 @@ import pytest
 from admin_cli.deploying.emit import base_template, merge
 from admin_cli.deploying.emit_conditions import settle
 from admin_cli.deploying.emit_plans import put_plans
+from admin_cli.deploying.emit_protection import put_protection
 from admin_cli.deploying.emit_references import placeholder_foundation
 from admin_cli.deploying.emit_resources import complete
 from admin_cli.deploying.emit_warmth import put_warmth
@@ -53,6 +54,17 @@ def test_what_decided_cannot_be_changed_any_more() -> None:
     assert parameters["MailDomain"]["AllowedValues"] == ["mail.example.org"]
     assert "Network" not in parameters, "nothing refers to it any more"
     assert "AllowedValues" not in parameters["LogDays"]
+
+
+def test_a_first_creation_can_be_undone_as_its_table_is_protected_by_an_update() -> None:
+    template = put_protection(settled("prod"))
+    table = template["Resources"]["Table"]["Properties"]
+    assert table["DeletionProtectionEnabled"] == {"Ref": "Protected"}
+    parameter = template["Parameters"]["Protected"]
+    assert (parameter["Default"], parameter["AllowedValues"]) == ("true", ["true", "false"])
+    local = settled("local")
+    assert put_protection(local) == local
+    assert local["Resources"]["Table"]["Properties"]["DeletionProtectionEnabled"] is False
 
 
 def test_the_template_itself_keeps_a_condition_of_a_policy() -> None:
