@@ -34,8 +34,8 @@ def analyse_xray(call: Call) -> Response:
 def open_upload(call: Call) -> Response:
     """Return a form for an image that is too large for the gateway."""
     asked = call.document(UploadRequest)
-    form = bootstrap.intake().open_upload(call.identified, asked.size, asked.content_type)
-    return call.answer(form, status=201)
+    ask = partial(bootstrap.intake().open_upload, call.identified, asked.size, asked.content_type)
+    return call.answer(call.in_time(ask), status=201)
 
 
 @app.route("/studies", methods=["POST"], content_types=ANY_TYPE, api_key_required=True)
@@ -56,15 +56,15 @@ def queue_study(call: Call) -> Response:
 def list_studies(call: Call) -> Response:
     """List the caller's studies, newest first."""
     query = call.query(PageQuery)
-    page = bootstrap.studies().page(call.client_id, query.limit, query.cursor, query.status)
-    return call.answer(page)
+    asked = (call.client_id, query.limit, query.cursor, query.status)
+    return call.answer(call.in_time(partial(bootstrap.studies().page, *asked)))
 
 
 @app.route("/studies/{study_id}", methods=["GET"], api_key_required=True)
 @keyed(app, Scope.STUDIES_READ)
 def get_study(call: Call, study_id: str) -> Response:
     """Return one study."""
-    return call.answer(bootstrap.studies().get(call.client_id, study_id))
+    return call.answer(call.in_time(partial(bootstrap.studies().get, call.client_id, study_id)))
 
 
 @app.route("/studies/{study_id}/report", methods=["GET"], api_key_required=True)
@@ -72,7 +72,7 @@ def get_study(call: Call, study_id: str) -> Response:
 def get_report(call: Call, study_id: str) -> Response:
     """Return a fresh link to the report, never a redirect: that would forward the key."""
     call.query(ReportQuery)
-    return call.answer(bootstrap.studies().report(call.client_id, study_id))
+    return call.answer(call.in_time(partial(bootstrap.studies().report, call.client_id, study_id)))
 
 
 @app.route("/studies/{study_id}", methods=["DELETE"], api_key_required=True)
@@ -87,7 +87,9 @@ def delete_study(call: Call, study_id: str) -> Response:
 @keyed(app, Scope.ACCOUNT_READ)
 def get_account(call: Call) -> Response:
     """Return the client, its plan, its usage and its keys without their secrets."""
-    return call.answer(bootstrap.account().account(call.identified, call.units.usage()))
+    return call.answer(
+        call.in_time(lambda: bootstrap.account().account(call.identified, call.units.usage()))
+    )
 
 
 @app.route("/models", methods=["GET"], api_key_required=True)

@@ -66,11 +66,11 @@ def models() -> ModelService:
 
 @cache
 def analysis() -> AnalysisService:
-    """Return the main job. The first call imports numpy, its first study torch."""
+    """Return the main job. Its first study imports what reads images, torch last."""
     from chalicelib.services.analysis import AnalysisService
 
     return AnalysisService(
-        reader=reader(),
+        reader=reader,
         documents=document_store(),
         studies=study_store(),
         ledger=ledger(),

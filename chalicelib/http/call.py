@@ -10,7 +10,7 @@ from chalice.app import Response
 
 from chalicelib import bootstrap, errors, inputs
 from chalicelib.domain import StudyStatus
-from chalicelib.services.analysis import FOR_HEADERS, GATEWAY_SECONDS, awaited
+from chalicelib.services.analysis import GATEWAY_SECONDS, awaited
 from chalicelib.services.quota import Units
 from chalicelib.services.timing import Deadline
 
@@ -109,12 +109,7 @@ class Call:
 
         Raises StorageUnavailable before it gives up. What was asked for may come about after that.
         """
-        deadline = self.deadline()
-        try:
-            return awaited(ask, deadline)
-        finally:
-            if deadline.left() < FOR_HEADERS:
-                self.units.ask_no_more()
+        return awaited(ask, self.deadline())
 
     def answer(self, value: BaseModel, status: int = 200) -> Response:
         """Return `value` as JSON."""

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from chalicelib.domain import Scope, Usage
     from chalicelib.http.call import Headers
-    from chalicelib.services.quota import Units
 
 # The declared type is a hint, the bytes decide: no route refuses a content type.
 ANY_TYPE = ["*/*"]
@@ -32,6 +31,8 @@ ANY_TYPE = ["*/*"]
 # Of a request's time, for the check of its key: room for a second try of a call of the table, and
 # for an answer before API Gateway gives up, also where a cold start came before.
 KEY_SECONDS = 8.0
+# For the counter, where it is read for the headers alone; mostly it is known by then.
+HEADERS_SECONDS = 4.0
 
 logger = Logger(service="radgate")
 
@@ -104,14 +105,15 @@ def _answer(
         _log_defect(call)
         response = call.problem(defect_problem())
     if call.caller is not None:
-        response.headers.update(_limits(call.units))
+        response.headers.update(_limits(call))
     return response
 
 
-def _limits(units: Units) -> Headers:
+def _limits(call: Call) -> Headers:
     """Return the IETF draft's rate-limit headers for the client's quota of studies."""
+    left = min(call.deadline().left(), HEADERS_SECONDS)
     try:
-        usage = units.usage()
+        usage = awaited(call.units.usage, Deadline(left))
     except errors.StorageUnavailable:
         return {}  # the answer itself matters more than how much of the quota is left
     return rate_limit_headers(usage, bootstrap.now().timestamp())

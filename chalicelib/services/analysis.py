@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 # API Gateway gives up on a function after so many seconds, counted from when it took the request.
 GATEWAY_SECONDS = 29.0
 # What the rest of an answer may take once the image is decoded. Warm, gate, prediction, report and
-# storing take 0.1 s (docs/figures.md), and a busy machine ten times that. The transaction waits up
-# to 5 s where a client's studies meet at its counter: that is so for a queued study as well.
+# storing take 0.1 s (docs/figures.md), and a busy machine ten times that. The transaction may wait
+# for 5 s where dozens of a client's studies meet at its counter: a queued study's would as well.
 AFTER_DECODING = 6.0
 # The same once the gate has judged the image.
 AFTER_GATE = 4.0
@@ -36,8 +36,6 @@ AFTER_GATE = 4.0
 # stored. A transaction takes 0.02 s, and the answer less.
 AFTER_DOCUMENTS = 2.0
 AFTER_STORING = 1.0
-# The counter is not read for the headers alone when less is left: its three tries may take so long.
-FOR_HEADERS = 20.0
 # Decoding comes on top once the pack is loaded. The slowest real file takes 0.5 s; an image of all
 # the pixels that we take, some seconds.
 AFTER_LOADING = AFTER_DECODING + 3.0
@@ -57,9 +55,12 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class AnalysisService:
-    """Analyses an image while the client waits, or queues it when that would take too long."""
+    """Analyses an image while the client waits, or queues it when that would take too long.
 
-    reader: Reader
+    `reader` returns what reads images; its first call may have to import it from a cold mount.
+    """
+
+    reader: Callable[[], Reader]
     documents: DocumentStore
     studies: StudyStore
     ledger: Ledger
@@ -78,8 +79,9 @@ class AnalysisService:
     ) -> Study:
         """Return the stored study with fresh links, or a queued one when time runs short.
 
-        Short it is when the pack is not loaded, or the image not decoded and judged, while enough
-        is left of `deadline`. Once a prediction was made nothing is queued, so none is made twice.
+        Short it is when the packages are not imported, the pack not loaded, or the image not
+        decoded and judged, while enough is left of `deadline`. Once a prediction was made nothing
+        is queued, so none is made twice.
         The laps `decode`, `gate`, `predict`, `report` and `store` go to `stopwatch`.
         Raises what the ports raise, NotAChestXray, or QuotaExceeded; in each of these cases
         no study is kept and nothing is metered. A storage that does not answer while there is time
@@ -88,11 +90,7 @@ class AnalysisService:
         asked = _Asked(
             caller, body, stopwatch, deadline, request_id, units or Units(self.ledger, caller)
         )
-        try:
-            return self._answer(asked)
-        finally:
-            if deadline.left() < FOR_HEADERS:
-                asked.units.ask_no_more()
+        return self._answer(asked)
 
     def _answer(self, asked: _Asked) -> Study:
         caller, stopwatch, deadline = asked.caller, asked.stopwatch, asked.deadline
@@ -102,9 +100,9 @@ class AnalysisService:
         if opened is None:
             with stopwatch.lap("store"):
                 return awaited(lambda: self._enqueue(asked), deadline)
-        radiograph, quality = opened
+        reader, radiograph, quality = opened
         with stopwatch.lap("predict"):
-            prediction = self.reader.classifier.predict(radiograph)
+            prediction = reader.classifier.predict(radiograph)
         begun = Study(
             id=new_id("st"),
             status=StudyStatus.RUNNING,
@@ -113,34 +111,35 @@ class AnalysisService:
         )
         study = succeeded(begun, radiograph, quality, prediction, self.clock())
         with stopwatch.lap("report"):
-            files = written(self.reader.writer, study, radiograph, prediction)
+            files = written(reader.writer, study, radiograph, prediction)
         with stopwatch.lap("store"):
             self._put(caller.client.id, study, files, deadline)
             self._store(asked, study, files)
             return with_links(study, self.documents, caller.client.id)
 
-    def _open(self, asked: _Asked) -> tuple[Radiograph, Quality] | None:
+    def _open(self, asked: _Asked) -> tuple[Reader, Radiograph, Quality] | None:
         """Return the image and the gate's judgement; None when they come too late to predict."""
-        deadline, radiograph = asked.deadline, None
-        if self.reader.classifier.warm(max(0.0, deadline.left() - AFTER_LOADING)):
+        deadline = asked.deadline
+        try:
+            reader = in_time(self.reader, deadline.left() - AFTER_LOADING)
+            if not reader.classifier.warm(max(0.0, deadline.left() - AFTER_LOADING)):
+                return None
             with asked.stopwatch.lap("decode"):
-                radiograph = self._decode(asked.body, deadline.left() - AFTER_DECODING)
-        if radiograph is None or deadline.left() < AFTER_DECODING:
+                # A decoder that hangs ends by its own limits.
+                decode = partial(reader.decoder.decode, asked.body)
+                radiograph = in_time(decode, deadline.left() - AFTER_DECODING)
+        except TimeoutError:
+            return None
+        if deadline.left() < AFTER_DECODING:
             return None
         with asked.stopwatch.lap("gate"):
-            quality = pass_gate(self.reader.gate, asked.caller.client, radiograph)
-        return None if deadline.left() < AFTER_GATE else (radiograph, quality)
+            quality = pass_gate(reader.gate, asked.caller.client, radiograph)
+        return None if deadline.left() < AFTER_GATE else (reader, radiograph, quality)
 
     def _enqueue(self, asked: _Asked) -> Study:
         return self.intake.enqueue(
             asked.caller, asked.body, request_id=asked.request_id, units=asked.units
         )
-
-    def _decode(self, body: bytes, seconds: float) -> Radiograph | None:
-        """Return the radiograph, None when it takes longer than `seconds`."""
-        with suppress(TimeoutError):  # a decoder that hangs ends by its own limits
-            return in_time(lambda: self.reader.decoder.decode(body), seconds)
-        return None
 
     def _put(
         self, owner: str, study: Study, files: Mapping[str, bytes], deadline: Deadline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chalicelib.errors import QuotaExceeded, StorageUnavailable
+from chalicelib.errors import QuotaExceeded
 
 if TYPE_CHECKING:
     from chalicelib.domain import Caller, Usage
@@ -22,13 +22,10 @@ class Units:
         self._ledger = ledger
         self._caller = caller
         self._usage: Usage | None = None
-        self._asking = True
 
     def usage(self) -> Usage:
         """Return the usage of the current period. Raises StorageUnavailable."""
         if self._usage is None:
-            if not self._asking:
-                raise StorageUnavailable("There is no time left to count the units.")
             self._usage = self._ledger.usage(self._caller.client)
         return self._usage
 
@@ -48,10 +45,6 @@ class Units:
         """Note that this request has stored a study; one of a test key costs nothing."""
         if self._usage is not None and self._caller.key.mode == "live":
             self._usage = self._usage.model_copy(update={"used": self._usage.used + 1})
-
-    def ask_no_more(self) -> None:
-        """Note that there is no time left to read the counter; what is known stays known."""
-        self._asking = False
 
     def forget(self) -> None:
         """Note that what was counted holds no longer: others were faster."""

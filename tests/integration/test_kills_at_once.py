@@ -28,7 +28,7 @@ RETENTION = timedelta(days=30)
 
 def analyse(world: World) -> Study:
     service = AnalysisService(
-        reader=Reader(FakeDecoder(), FakeGate(), world.classifier, PlainReportWriter()),
+        reader=lambda: Reader(FakeDecoder(), FakeGate(), world.classifier, PlainReportWriter()),
         documents=world.documents,
         studies=world.studies,
         ledger=world.ledger,
@@ -97,7 +97,7 @@ def test_a_refused_request_leaves_no_document() -> None:
             return b"%PDF"
 
     service = AnalysisService(
-        reader=Reader(FakeDecoder(), FakeGate(), world.classifier, Racing()),
+        reader=lambda: Reader(FakeDecoder(), FakeGate(), world.classifier, Racing()),
         documents=world.documents,
         studies=world.studies,
         ledger=world.ledger,

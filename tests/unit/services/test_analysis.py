@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -32,12 +32,10 @@ from chalicelib.services.analysis import (
     AFTER_GATE,
     AFTER_LOADING,
     AFTER_STORING,
-    FOR_HEADERS,
     GATEWAY_SECONDS,
     AnalysisService,
 )
 from chalicelib.services.intake import IntakeService
-from chalicelib.services.quota import Units
 from chalicelib.services.reading import Reader
 from chalicelib.services.timing import Deadline, Stopwatch
 from tests.fakes.clock import FixedClock
@@ -74,6 +72,7 @@ class Bench:
     classifier: FakeClassifier = field(default_factory=FakeClassifier)
     decoder: FakeDecoder = field(default_factory=FakeDecoder)
     writer: PlainReportWriter = field(default_factory=PlainReportWriter)
+    importing: float = 0.0  # seconds
 
     def __post_init__(self) -> None:
         self.ledger = FakeLedger(self.clock)
@@ -91,7 +90,7 @@ class Bench:
     def service(self) -> AnalysisService:
         jobs = FakeJobStore(self.studies, self.ledger, self.clock)
         return AnalysisService(
-            reader=Reader(self.decoder, self.gate, self.classifier, self.writer),
+            reader=self.reader,
             documents=self.documents,
             studies=self.studies,
             ledger=self.ledger,
@@ -105,6 +104,10 @@ class Bench:
             ),
             clock=self.clock,
         )
+
+    def reader(self) -> Reader:
+        self.clock.advance(self.importing)
+        return Reader(self.decoder, self.gate, self.classifier, self.writer)
 
     def used(self, caller: Caller) -> int:
         return FakeLedger.usage(self.ledger, caller.client).used
@@ -502,17 +505,27 @@ def test_a_queue_that_hangs_is_not_waited_for_longer_than_there_is_time(bench: B
     bench.sources.let_go.set()
 
 
-def test_with_no_time_left_the_counter_is_not_read_for_the_headers(bench: Bench) -> None:
-    def units_after(seconds: float) -> Units:
-        caller = a_caller(key=a_key(mode="test"))  # whose units nobody has read yet
-        units = Units(bench.ledger, caller)
-        deadline = Deadline(seconds, bench.clock.monotonic)
-        bench.service().analyse(caller, IMAGE, Stopwatch(), deadline, units=units)
-        return units
+def test_packages_that_are_imported_too_late_queue_the_study(bench: Bench) -> None:
+    bench.importing = GATEWAY_SECONDS - AFTER_DECODING + 0.1
+    study = bench.analyse(a_caller())
+    assert study.status is StudyStatus.QUEUED
+    assert [message.study_id for message, _ in bench.queue.sent] == [study.id]
 
-    assert units_after(GATEWAY_SECONDS).usage().used == 0
-    with pytest.raises(StorageUnavailable):
-        units_after(FOR_HEADERS - 1).usage()
+
+def test_packages_that_hang_are_not_waited_for_longer_than_there_is_time(bench: Bench) -> None:
+    let_go = threading.Event()
+
+    def hanging() -> Reader:
+        let_go.wait(30)
+        return bench.reader()
+
+    service = replace(bench.service(), reader=hanging)
+    began = time.monotonic()
+    deadline = Deadline(AFTER_LOADING + 0.2)
+    study = service.analyse(a_caller(), IMAGE, Stopwatch(), deadline, "r-1")
+    assert time.monotonic() - began < 2
+    assert study.status is StudyStatus.QUEUED
+    let_go.set()
 
 
 def test_a_pack_that_cannot_be_loaded_is_not_waited_for_in_the_queue(bench: Bench) -> None:
