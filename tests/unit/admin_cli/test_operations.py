@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib import import_module
 from itertools import pairwise
@@ -62,6 +63,29 @@ def test_a_documented_command_exists(shown: Shown) -> None:
     else:
         assert program == "aws"
         exists_in_aws(words)
+
+
+def test_every_policy_that_is_put_is_taken_away_again_and_names_a_role_that_is_there() -> None:
+    put, gone = (
+        {(aws["--role-name"], aws["--policy-name"]) for aws in calls_of("iam", operation)}
+        for operation in ("put-role-policy", "delete-role-policy")
+    )
+    assert put == gone
+    assert {role for role, _ in put} == {"radgate-prod-api_handler", "radgate-prod-data"}
+    policies = (ROOT / ".chalice").glob("policy-prod-*.json")
+    functions = {path.stem.removeprefix("policy-prod-") for path in policies}
+    section = TEXT.partition("## Credentials of AWS are out")[2].partition("\n## ")[0]
+    assert functions <= set(re.findall(r"`([a-z_]+)`", section))
+    [document] = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
+    [statement] = json.loads(document)["Statement"]
+    assert statement["Effect"] == "Deny"
+    assert set(statement["Condition"]) == {"DateLessThan"}
+
+
+def calls_of(service: str, operation: str) -> list[dict[str, str]]:
+    """Return the options of each documented call of this operation of AWS."""
+    found = [one.words for one in SHOWN if one.words[:3] == ["aws", service, operation]]
+    return [dict(zip(words[3::2], words[4::2], strict=True)) for words in found]
 
 
 def test_a_wrong_command_is_noticed() -> None:
