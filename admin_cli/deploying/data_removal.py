@@ -102,9 +102,14 @@ def _delete_bucket(name: str) -> None:
 
 
 def delete_table(client: DynamoDBClient, name: str) -> None:
-    """Delete a table, and all that could bring it back; none is no error. Raises ClientError."""
+    """Delete a table, and all that could bring it back, and wait until it is gone.
+
+    None is no error, nor is one that an earlier run has sent away. Raises botocore's errors.
+    """
 
     def unprotect_and_delete() -> None:
+        if client.describe_table(TableName=name)["Table"].get("TableStatus") == "DELETING":
+            return  # it takes no further change
         # Else AWS keeps a backup of its own, `<table>$DeletedTableBackup`, for 35 days.
         client.update_continuous_backups(
             TableName=name,
@@ -115,6 +120,7 @@ def delete_table(client: DynamoDBClient, name: str) -> None:
         client.delete_table(TableName=name)
 
     tolerantly(unprotect_and_delete)
+    client.get_waiter("table_not_exists").wait(TableName=name)
 
 
 def delete_file_system(client: EFSClient, file_system: str) -> None:

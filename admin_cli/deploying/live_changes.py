@@ -18,15 +18,16 @@ from admin_cli.gateway import gateway_client
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
+    from admin_cli.deploying.deployment_record import Deployment
     from admin_cli.deploying.stage_settings import StageSettings
 
 
 def check_changes(stage: str, settings: StageSettings) -> None:
     """Raise CliError that says what to do instead, and botocore's errors.
 
-    That is for another name of the API's stage, another network while functions are in the present
-    one, a mail identity that is another's, a stage that an emitted template has made, and one that
-    stands in another Region.
+    That is for another name of the API's stage, a private API that is to be an edge one, another
+    network while functions are in the present one, a mail identity that is another's, a stage that
+    an emitted template has made, and one that stands in another Region.
     """
     stack = find_stack(stage)
     refuse_emitted(stage, stack)
@@ -36,7 +37,7 @@ def check_changes(stage: str, settings: StageSettings) -> None:
     if stack is None or stack["StackStatus"] in STILLBORN:
         return
     check_network(stage, settings, stack)
-    _check_api_stage(stage, settings, stack)
+    _check_api(stage, settings, stack)
 
 
 def check_region(stage: str) -> None:
@@ -54,14 +55,27 @@ def check_region(stage: str) -> None:
         )
 
 
-def _check_api_stage(stage: str, settings: StageSettings, stack: StackTypeDef) -> None:
-    """Clients call the API by this name; another one would leave the first to itself."""
+def _check_api(stage: str, settings: StageSettings, stack: StackTypeDef) -> None:
     table = outputs_of(stack).get("TableName")
     record = tolerantly(partial(read_deployment, table)) if table else None
-    if record is None or record.api_stage == settings.api_stage:
+    if record is None:
         return
     known = gateway_client()
-    if tolerantly(partial(known.get_rest_api, restApiId=record.rest_api_id)) is None:
+    api = tolerantly(partial(known.get_rest_api, restApiId=record.rest_api_id))
+    if api is None:
+        return
+    _check_api_stage(stage, settings, record)
+    # API Gateway knows this change only in two steps; Chalice would fail half way.
+    if settings.endpoint == "edge" and api["endpointConfiguration"]["types"] == ["PRIVATE"]:
+        raise CliError(
+            f"the API of stage {stage} is private, and API Gateway makes no private API an edge "
+            'one: deploy with endpoint = "regional" first, then with "edge"'
+        )
+
+
+def _check_api_stage(stage: str, settings: StageSettings, record: Deployment) -> None:
+    """Clients call the API by this name; another one would leave the first to itself."""
+    if record.api_stage == settings.api_stage:
         return
     raise CliError(
         f"stage {stage} answers at {record.api_url}, and clients call it by the name "

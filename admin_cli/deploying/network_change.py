@@ -26,19 +26,20 @@ if TYPE_CHECKING:
     from admin_cli.deploying.stage_settings import StageSettings
 
 _PLACES = {
-    "new": ("Network", "VpcCidr", "SubnetCidrA", "SubnetCidrB"),
+    "new": ("Network", "VpcCidr", "SubnetCidrA", "SubnetCidrB", "ZoneA", "ZoneB"),
     "existing": ("Network", "VpcId", "SubnetA", "SubnetB"),
 }
 _ALL = tuple(dict.fromkeys(name for names in _PLACES.values() for name in names))
 
 
 def check_network(stage: str, settings: StageSettings, stack: StackTypeDef) -> None:
-    """Raise CliError where a stage is to move while its functions are there.
+    """Raise CliError where a stage is to move while its functions are there, or in an unknown way.
 
     Raises botocore's errors.
     """
     if not moves(stage, settings, stack):
         return
+    check_zones(stage, settings, stack)
     client = boto3.client("lambda")
     for name in sorted(ON_EFS):
         function = function_name(stage, name)
@@ -46,9 +47,23 @@ def check_network(stage: str, settings: StageSettings, stack: StackTypeDef) -> N
             raise CliError(
                 f"stage {stage} cannot move to another network while function {function} is in its "
                 f"present one: `radgate --stage {stage} destroy` removes the functions and keeps "
-                "the data, and the next deploy moves it; or put network, vpc_cidr, vpc_id and "
-                "subnet_ids of stages.toml back"
+                "the data, and the next deploy moves it; or put network, vpc_cidr, zones, vpc_id "
+                "and subnet_ids of stages.toml back"
             )
+
+
+def check_zones(stage: str, settings: StageSettings, stack: StackTypeDef) -> None:
+    """Raise CliError for other zones in the same network.
+
+    CloudFormation would make the new subnets beside the old ones, which have the addresses.
+    """
+    before, after = _parameters(stack), settings.parameters(stage)
+    same = all(before.get(name) == after[name] for name in ("Network", "VpcCidr"))
+    if same and after["Network"] == "new":
+        raise CliError(
+            f"stage {stage} cannot have other zones with the addresses of the present ones: "
+            "give stages.toml another vpc_cidr along with zones, or put zones back"
+        )
 
 
 def release_mounts(stage: str, settings: StageSettings, tell: Callable[[str], None]) -> None:
@@ -64,7 +79,8 @@ def release_mounts(stage: str, settings: StageSettings, tell: Callable[[str], No
     Interfaces(boto3.client("ec2"), foundation.FunctionSecurityGroupId).await_removal(tell)
     tell("the network changes: taking the file system out of the present one")
     present = _parameters(stack)
-    still = {name: present[name] for name in _ALL if name in present}
+    # A parameter that is newer than the stack had no say in it.
+    still = {name: present.get(name, "") for name in _ALL}
     apply_foundation(stage, tell, {**still, "Mounted": "false"})
 
 

@@ -17,6 +17,7 @@ STAGES = Path(__file__).resolve().parents[2] / "stages.toml"
 LogDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827]
 _LARGEST, _SMALLEST = 16, 26  # what a VPC may have, less a bit for the two subnets
 _HOST = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$"
+Zone = Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$")]
 Host = Annotated[str, Field(pattern=_HOST, max_length=253)]
 
 
@@ -60,6 +61,7 @@ class StageSettings(_Table):
     domain: Domain | None = None
     network: Literal["none", "new", "existing"] = "new"
     vpc_cidr: IPv4Network = IPv4Network("10.71.0.0/24")
+    zones: tuple[Zone, Zone] | None = None
     vpc_id: str | None = Field(default=None, pattern=r"^vpc-[0-9a-f]{8,17}$")
     subnet_ids: tuple[Annotated[str, Field(pattern=r"^subnet-[0-9a-f]{8,17}$")], ...] = ()
     mail_domain: Host | None = None
@@ -88,6 +90,8 @@ class StageSettings(_Table):
             raise ValueError("an existing network needs vpc_id and two subnet_ids")
         if self.network != "existing" and (self.vpc_id or self.subnet_ids):
             raise ValueError("vpc_id and subnet_ids are for an existing network only")
+        if self.zones and (self.network != "new" or self.zones[0] == self.zones[1]):
+            raise ValueError("zones are for a new network, and they are two")
         if not _SMALLEST >= self.vpc_cidr.prefixlen >= _LARGEST or not self.vpc_cidr.is_private:
             raise ValueError("vpc_cidr must be a private network between /16 and /26")
         zone = self.domain and self.domain.certificate_arn.split(":")[3]
@@ -106,6 +110,7 @@ class StageSettings(_Table):
     def parameters(self, stage: str) -> dict[str, str]:
         """What the foundation's template is told."""
         first, second = self.subnet_ids or ("", "")
+        zone, other_zone = self.zones or ("", "")
         half, other_half = self.vpc_cidr.subnets()
         return {
             "Stage": stage,
@@ -114,6 +119,8 @@ class StageSettings(_Table):
             "VpcCidr": str(self.vpc_cidr),
             "SubnetCidrA": str(half),
             "SubnetCidrB": str(other_half),
+            "ZoneA": zone,
+            "ZoneB": other_zone,
             "VpcId": self.vpc_id or "",
             "SubnetA": first,
             "SubnetB": second,

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,10 +23,13 @@ from moto.core.models import DEFAULT_ACCOUNT_ID
 from admin_cli import emulator, foundation
 from admin_cli.console import CliError
 from admin_cli.deploying.foundation_plan import Change, foundation_changes
+from admin_cli.deploying.stage_config import function_name
 from admin_cli.foundation import TEMPLATE, apply_foundation, read_foundation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+CHALICE = TEMPLATE.parent
 
 
 class Killed(BaseException):
@@ -215,6 +219,23 @@ def test_the_key_is_for_the_stages_roles_and_two_services() -> None:
     assert len(functions["StringEquals"]["kms:ViaService"]) == 2
     role = functions["ArnLike"]["aws:PrincipalArn"]["Fn::Sub"]
     assert role.endswith(":role/radgate-${Stage}-*")
+
+
+def test_the_key_is_for_the_log_groups_of_this_stage_alone() -> None:
+    """`dev` is also how `dev2` begins."""
+    policy = resources()["Key"]["Properties"]["KeyPolicy"]["Statement"]
+    [logs] = [one for one in policy if one["Sid"] == "Logs"]
+    patterns = [
+        str(one["Fn::Sub"]).rpartition(":log-group:")[2].replace("${Stage}", "dev")
+        for one in logs["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]
+    ]
+    functions = [path.stem.removeprefix("policy-dev-") for path in CHALICE.glob("policy-dev-*")]
+    assert {"api_handler", "worker"} < set(functions)
+    groups = [f"/aws/lambda/{function_name('dev', name)}" for name in functions]
+    for group in ("/radgate/dev/api", *groups):
+        assert any(fnmatchcase(group, pattern) for pattern in patterns)
+        other = group.replace("dev", "dev2")
+        assert not any(fnmatchcase(other, pattern) for pattern in patterns)
 
 
 def test_the_network_has_no_way_in_or_out() -> None:

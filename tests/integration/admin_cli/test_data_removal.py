@@ -76,6 +76,18 @@ def test_a_run_that_was_killed_is_finished_by_the_next(tables: DynamoDBClient, a
     assert tables.list_tables()["TableNames"] == []
 
 
+def test_a_table_that_is_being_deleted_is_waited_for() -> None:
+    """AWS takes some seconds for it and refuses each change meanwhile; no simulation does."""
+    client: Any = boto3.client("dynamodb", region_name="eu-central-1")
+    name = {"TableName": NAME}
+    with Stubber(client) as calls:
+        going = {"Table": {**name, "TableStatus": "DELETING"}}
+        calls.add_response("describe_table", going, name)
+        calls.add_client_error("describe_table", "ResourceNotFoundException", expected_params=name)
+        delete_table(client, NAME)
+        calls.assert_no_pending_responses()
+
+
 @pytest.mark.parametrize("refused", [None, "NotFoundException", "BadRequestException"])
 def test_a_usage_plan_is_freed_of_its_stage_before_it_goes(refused: str | None) -> None:
     """Else API Gateway refuses to delete it, which no simulation does."""

@@ -38,6 +38,10 @@ def test_the_projects_own_file_is_sound(stage: str) -> None:
         ({"network": "existing"}, "an existing network needs vpc_id and two subnet_ids"),
         (EXISTING, "an existing network needs vpc_id and two subnet_ids"),
         ({"vpc_id": "vpc-0123abcd"}, "for an existing network only"),
+        ({"zones": ["us-east-1b", "us-east-1b"]}, "zones are for a new network, and they are two"),
+        ({"zones": ["us-east-1b"]}, "zones"),
+        ({"zones": ["use1-az1", "use1-az2"]}, "zones"),
+        ({**EXISTING, "zones": ["us-east-1b", "us-east-1c"]}, "an existing network needs"),
         ({"vpc_cidr": "10.0.0.0/8"}, "between /16 and /26"),
         ({"vpc_cidr": "8.8.8.0/24"}, "a private network"),
         ({"vpc_cidr": "10.0.0.1/24"}, "vpc_cidr"),
@@ -101,6 +105,13 @@ def test_the_network_is_halved_for_its_two_zones() -> None:
     settings = StageSettings.model_validate({"vpc_cidr": "10.1.0.0/16"})
     told = settings.parameters("dev")
     assert (told["SubnetCidrA"], told["SubnetCidrB"]) == ("10.1.0.0/17", "10.1.128.0/17")
+
+
+def test_zones_are_passed_on_where_they_are_named() -> None:
+    named = StageSettings.model_validate({"zones": ["us-east-1b", "us-east-1d"]}).parameters("dev")
+    assert (named["ZoneA"], named["ZoneB"]) == ("us-east-1b", "us-east-1d")
+    left = StageSettings().parameters("dev")
+    assert (left["ZoneA"], left["ZoneB"]) == ("", "")
 
 
 def test_an_existing_network_is_passed_on() -> None:
