@@ -9,6 +9,7 @@ import typer
 
 from admin_cli.console import CliError, Console, console_of
 from admin_cli.emulator import PROJECT, local_home
+from admin_cli.runtime import SHORTEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Build torch and its like, bring them onto the mount, switch.", no_args_is_help=True
 )
-_SHORTEST = 6
 
 Tree = Annotated[
     str | None,
@@ -128,31 +128,44 @@ def activate(context: typer.Context, tree: Annotated[str, typer.Argument(metavar
 
 
 @app.command()
-def rollback(context: typer.Context) -> None:
-    """Let the tree before the active one serve again. A second call undoes the first.
+def rollback(
+    context: typer.Context,
+    tree: Annotated[
+        str | None,
+        typer.Argument(metavar="[TREE]", help="Which one; a repeat then changes nothing."),
+    ] = None,
+) -> None:
+    """Let the tree before the active one serve again. Without TREE a second call undoes the first.
 
-    Example: radgate --stage prod runtime rollback
+    Example: radgate --stage prod runtime rollback 3f9a1c07d2be
     """
     from admin_cli.runtime.remote import Mount  # noqa: PLC0415
+    from admin_cli.runtime.switch import roll_back  # noqa: PLC0415 - keeps --help fast
+    from admin_cli.stage import open_stage  # noqa: PLC0415 - keeps --help fast
 
     console = console_of(context)
     mount = Mount.of_stage(console.stage)
-    _switch(console, mount, "runtime.rollback", None, lambda: mount.order("rollback"))
+    _renew(console, roll_back(mount, open_stage(console.stage).trail, tree))
 
 
 def _switch(
     console: Console,
     mount: Mount,
     action: str,
-    tree: str | None,
+    tree: str,
     apply: Callable[[], dict[str, Any]],
 ) -> None:
-    from admin_cli.deploying.deployment import restart  # noqa: PLC0415 - keeps --help fast
-    from admin_cli.deploying.fresh_processes import serving  # noqa: PLC0415 - keeps --help fast
     from admin_cli.runtime.switch import switch  # noqa: PLC0415 - keeps --help fast
     from admin_cli.stage import open_stage  # noqa: PLC0415 - keeps --help fast
 
-    answer = switch(mount, open_stage(console.stage).trail, action, tree, apply)
+    _renew(console, switch(mount, open_stage(console.stage).trail, action, tree, apply))
+
+
+def _renew(console: Console, answer: dict[str, Any]) -> None:
+    """Have processes that began with another tree end, and show the mount."""
+    from admin_cli.deploying.deployment import restart  # noqa: PLC0415 - keeps --help fast
+    from admin_cli.deploying.fresh_processes import serving  # noqa: PLC0415 - keeps --help fast
+
     # Also where nothing was switched: a run that was killed has left them as they were.
     restart(console.stage, local_home(), serving(answer), console.info)
     _show_mount(console, answer)
@@ -205,7 +218,7 @@ def _built(tree: str | None) -> str:
 
 def _one_of(start: str, trees: list[str], where: str) -> str:
     found = [tree for tree in trees if tree.startswith(start)]
-    if len(start) < _SHORTEST or len(found) != 1:
+    if len(start) < SHORTEST or len(found) != 1:
         raise CliError(f"no one tree {where} begins with {start!r}; give at least six digits")
     return found[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from admin_cli.console import CliError
+from admin_cli.runtime import SHORTEST
 from chalicelib.tenants.audit import Change
 
 if TYPE_CHECKING:
@@ -36,6 +37,28 @@ def switch(
         if active != wanted:
             _note(trail, action, wanted, active)
         raise
+
+
+def roll_back(mount: Mount, trail: Trail, tree: str | None) -> dict[str, Any]:
+    """Let the tree before the active one serve; return what the mount says.
+
+    `tree`: how its hash begins. One that serves by now, as a run that was cut off has left it, goes
+    on doing so; None leads back, or forward again. Raises CliError as the mount does, and for a
+    tree that is neither of the two.
+    """
+    action = "runtime.rollback"
+    if tree is None:
+        return switch(mount, trail, action, None, lambda: mount.order("rollback"))
+    facts = mount.order("list")
+    both = {facts["active"], facts["previous"]} - {None}
+    found = [name for name in both if name.startswith(tree)]
+    if len(tree) < SHORTEST or len(found) != 1:
+        raise CliError(
+            f"neither the tree that serves nor the one before begins with {tree!r}; give at least "
+            "six digits, or let any other serve by `radgate runtime activate`"
+        )
+    name = str(found[0])
+    return switch(mount, trail, action, name, lambda: mount.order("activate", tree=name))
 
 
 def _note(trail: Trail, action: str, before: str | None, after: str | None) -> None:

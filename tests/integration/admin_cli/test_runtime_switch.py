@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from admin_cli.console import CliError
-from admin_cli.runtime.switch import switch
+from admin_cli.runtime.switch import roll_back, switch
 from chalicelib.runtime.sync import Sync
 from chalicelib.runtime.trees import Trees
 from tests.fakes.runtime import EasyTrial, FolderSource, make_tree
@@ -91,6 +91,23 @@ def test_a_refused_switch_is_taken_back_in_the_trail(
         ("runtime.sync", {"tree": trees[0]}, {"tree": "f" * 64}),
         ("runtime.sync", {"tree": "f" * 64}, {"tree": trees[0]}),
     ]
+
+
+def test_a_rollback_to_a_named_tree_can_be_run_again(
+    world: World, mount: Mount, trees: tuple[str, str]
+) -> None:
+    """As after a kill between the switch and the processes' new beginning."""
+    first, second = trees
+    for tree in (first, second):
+        sync(world, mount, tree)
+    for _run in range(2):
+        assert roll_back(mount, world.trail, first[:12])["active"] == first
+    assert told(world)[2:] == [("runtime.rollback", {"tree": second}, {"tree": first})]
+    for wrong in (first[:5], "f" * 12, ""):
+        with pytest.raises(CliError, match="neither the tree that serves nor the one before"):
+            roll_back(mount, world.trail, wrong)
+    assert mount.order("list")["active"] == first
+    assert roll_back(mount, world.trail, None)["active"] == second, "without a name it leads on"
 
 
 def test_where_there_is_nothing_before_nothing_is_noted(
