@@ -24,7 +24,7 @@ from admin_cli import emulator, foundation
 from admin_cli.console import CliError
 from admin_cli.deploying.foundation_plan import Change, foundation_changes
 from admin_cli.deploying.stage_config import function_name
-from admin_cli.foundation import TEMPLATE, apply_foundation, read_foundation
+from admin_cli.foundation import TEMPLATE, apply_foundation, read_foundation, stack_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -366,6 +366,11 @@ def test_a_table_that_a_killed_run_left_unprotected_is_protected_by_the_next(
     assert protected()
     assert apply_foundation("dev", told.append, less) == first
     assert told == ["stack radgate-dev: updating", "stack radgate-dev: no changes"]
+    # `--dry-run` asks with the same ones, and so finds nothing to do either.
+    [stack] = boto3.client("cloudformation").describe_stacks(StackName="radgate-dev")["Stacks"]
+    present = {one["ParameterKey"]: one["ParameterValue"] for one in stack["Parameters"]}
+    wanted = {one["ParameterKey"]: one["ParameterValue"] for one in stack_inputs("dev", less)[0]}
+    assert present == wanted
 
 
 @pytest.mark.usefixtures("local_aws")
