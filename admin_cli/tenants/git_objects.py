@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.quotePath=false")
+# Within a hook these name the hook's own repository, which git would read instead of each other.
+_ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR")
 # Begins a commit in the log; a line of `--raw` begins with a colon.
 _COMMIT = "commit "
 
@@ -69,6 +71,8 @@ def _output(repository: Path, *words: str) -> Iterator[tuple[subprocess.Popen[by
     """Run git and give its output; what is left of it when the block ends is not waited for."""
     # Never fetch what a partial clone lacks: a scan of files goes to no network.
     environment = os.environ | {"GIT_NO_LAZY_FETCH": "1"}
+    for name in _ELSEWHERE:
+        environment.pop(name, None)
     try:
         process = subprocess.Popen(  # noqa: S603 - fixed commands
             [*_GIT, "-C", str(repository), *words],

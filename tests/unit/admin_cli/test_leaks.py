@@ -236,6 +236,19 @@ def test_what_git_keeps_is_searched(repository: Path, *, packed: bool) -> None:
     assert scan([repository], history=False).places() == {}
 
 
+def test_within_another_repository_s_hook_each_one_is_searched_itself(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, other = keys.mint(), tmp_path / "other"
+    commit(repository, "config.env", secret)
+    other.mkdir()
+    git(other, "init", "-q")
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    found = scan([repository], history=True).places()[secret]
+    assert any(place.startswith(f"{repository}: config.env since ") for place in found)
+
+
 def test_what_only_a_merge_brought_in_is_placed(repository: Path) -> None:
     secret = keys.mint()
     commit(repository, "a", "1")
