@@ -68,11 +68,11 @@ class Checkup:
         for client in self.registry.clients():
             keys = self.keyring.keys(client.id)
             known |= {key.id: key for key in keys}
+            found += self._pointers(keys)  # of one that leaves too: its deletion goes by them
             if client.deleting_at is not None:
                 repair = f"run `clients delete {client.id}` again"
                 found.append(Finding(client.id, client.id, "its deletion did not end", repair))
                 continue
-            found += self._pointers(keys)
             for key in keys:
                 found += self._key(client, key, gateway_keys, members)
         return [*found, *self._orphans(gateway_keys, known)]

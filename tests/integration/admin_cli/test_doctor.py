@@ -219,6 +219,16 @@ def test_a_key_that_lost_its_pointers_can_still_be_closed(world: World) -> None:
     assert [entry.action for entry in world.audited()].count("key.restore") == 1
 
 
+def test_a_key_of_a_client_that_is_being_deleted_can_be_found_again(world: World) -> None:
+    issued = populate(world)
+    world.accounts.begin_deletion("acme", world.clock())
+    neither_pointer(world, issued)
+    [mended] = [one for one in checkup(world).findings() if one.act is not None]
+    checkup(world).repair(mended)
+    # By its id the deletion goes on.
+    assert world.registry().revoke_key(issued.key.id).revoked_at is not None
+
+
 def test_of_a_key_that_is_gone_no_pointer_comes_back(world: World) -> None:
     issued = populate(world)
     neither_pointer(world, issued)
