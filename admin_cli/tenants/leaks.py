@@ -161,10 +161,12 @@ def _scan(path: Path, findings: Findings, *, history: bool) -> None:
         if ".git" in {*folders, *files} or _is_bare(here, folders, files):
             if history:
                 _scan_git(here, findings)
-            # Its packs are compressed: only git can read them.
+            # Its packs are compressed: only git can read them. Its settings are in no commit.
             folders[:] = [] if _is_bare(here, folders, files) else folders
             with suppress(ValueError):
                 folders.remove(".git")
+                for file in _settings(here / ".git"):
+                    _scan_file(file, findings)
         for name in files:
             _scan_file(here / name, findings)
 
@@ -183,6 +185,11 @@ def _without_cycles() -> Iterator[None]:
 
 def _is_bare(here: Path, folders: list[str], files: list[str]) -> bool:
     return "HEAD" in files and {"objects", "refs"} <= {*folders} and not (here / ".git").exists()
+
+
+def _settings(git: Path) -> list[Path]:
+    """Return what people write into a repository's own folder; a header may hold a key there."""
+    return [git / "config", git / "config.worktree", *sorted((git / "hooks").glob("*"))]
 
 
 def _note(findings: Findings) -> Callable[[OSError], None]:

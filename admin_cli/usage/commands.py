@@ -45,18 +45,23 @@ FormOption = Annotated[Form, typer.Option("--format", help="Table, or a file for
 
 def parse_day(text: str) -> date:
     """Return the day of e.g. ``2026-11-22``."""
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter("a day such as 2026-11-22") from None
+    return _sane(text, "a day such as 2026-11-22")
 
 
 def parse_month(text: str) -> date:
     """Return the first day of e.g. ``2026-11``."""
+    return _sane(f"{text}-01", "a month such as 2026-11")
+
+
+def _sane(text: str, wanted: str) -> date:
+    """Return a day of years with which can be reckoned. Raises BadParameter."""
     try:
-        return date.fromisoformat(f"{text}-01")
+        day = date.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter("a month such as 2026-11") from None
+        raise typer.BadParameter(wanted) from None
+    if not date(2000, 1, 1) <= day < date(2100, 1, 1):
+        raise typer.BadParameter(f"{wanted}, of this century")
+    return day
 
 
 def last_day(month: date) -> date:

@@ -7,11 +7,12 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from admin_cli.__main__ import run
-from admin_cli.usage.commands import last_day, parse_month
+from admin_cli.usage.commands import last_day, parse_day, parse_month
 from admin_cli.usage.invoicing import Invoice, cents, invoice, totals
 from admin_cli.usage.views import chart, csv_text, gate_note
 from chalicelib.domain import Price
@@ -90,7 +91,7 @@ def test_amounts_are_text_in_json() -> None:
 
 @pytest.mark.parametrize(
     ("month", "last"),
-    [("2026-11", 30), ("2026-12", 31), ("2028-02", 29), ("2027-02", 28), ("9999-12", 31)],
+    [("2026-11", 30), ("2026-12", 31), ("2028-02", 29), ("2027-02", 28), ("2099-12", 31)],
 )
 def test_a_month_has_its_days(month: str, last: int) -> None:
     first = parse_month(month)
@@ -151,3 +152,11 @@ def test_the_gateway_must_have_counted_at_least_the_studies(
     studies: int, requests: int | None, note: str
 ) -> None:
     assert gate_note(studies, requests) == note
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31", "1999-12-31", "2026-02-30", "today"])
+def test_a_day_that_cannot_be_reckoned_with_is_refused(day: str) -> None:
+    with pytest.raises(typer.BadParameter, match="a day such as"):
+        parse_day(day)
+    with pytest.raises(typer.BadParameter, match="a month such as"):
+        parse_month(day)

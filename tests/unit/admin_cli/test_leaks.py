@@ -236,6 +236,23 @@ def test_what_git_keeps_is_searched(repository: Path, *, packed: bool) -> None:
     assert scan([repository], history=False).places() == {}
 
 
+def test_a_key_in_a_repository_s_settings_is_found(repository: Path) -> None:
+    header, hook = keys.mint(), keys.mint()
+    git(repository, "config", "http.extraHeader", f"x-api-key: {header}")
+    (repository / ".git" / "hooks").mkdir(exist_ok=True)
+    (repository / ".git" / "hooks" / "post-commit").write_text(f"curl -H 'x-api-key: {hook}'\n")
+    found = places(scan([repository.parent], history=False), repository.parent)
+    assert found == {
+        header: [f"repo/.git/config:{_line_of(repository / '.git' / 'config', header)}"],
+        hook: ["repo/.git/hooks/post-commit:1"],
+    }
+
+
+def _line_of(file: Path, text: str) -> int:
+    lines = file.read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
 def test_within_another_repository_s_hook_each_one_is_searched_itself(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
