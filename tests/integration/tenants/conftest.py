@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from threading import Lock
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -44,21 +44,29 @@ def make_table() -> Table:
     return dynamodb.create_table(TableName="radgate-test", **table_definition("KEYS_ONLY"))
 
 
-def isolate_transactions(table: Table) -> list[str]:
+def isolate_transactions(table: Table, *, meeting: bool = False) -> list[str]:
     """Make moto treat transactions that overlap as DynamoDB does: one of two is cancelled.
 
     moto has no isolation at all: threads would overwrite each other's tables. Here a call that
     comes while another is under way is cancelled with TransactionConflict when it is a
     transaction, and waits otherwise. Returns a list to which each conflict adds an entry.
+
+    `meeting`: the first transaction ends only once another has met it, so that one surely does;
+    for threads that all send transactions next.
     """
-    lock, conflicts = Lock(), list[str]()
+    lock, conflicts, met = Lock(), list[str](), Event()
+    if not meeting:
+        met.set()
 
     def serve(event_name: str, request: Any, **_: Any) -> Any:
         transaction = event_name.endswith(".TransactWriteItems")
         if not lock.acquire(blocking=not transaction):
             conflicts.append(event_name)
+            met.set()
             return refusal(_CONFLICT)
         try:
+            if transaction:
+                met.wait(10)
             return botocore_stubber(event_name, request)
         finally:
             lock.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -123,10 +124,18 @@ def test_a_long_chain_is_read_in_parts(table: Table, monkeypatch: pytest.MonkeyP
 
 
 def test_writers_at_once_never_fork_the_chain_and_lose_no_change(table: Table) -> None:
-    conflicts = isolate_transactions(table)
+    conflicts = isolate_transactions(table, meeting=True)
+    all_have_read, first = threading.Barrier(4), threading.local()
+
+    def plan() -> Change:
+        change = step(table, "acme")
+        if not hasattr(first, "planned"):
+            first.planned = True
+            all_have_read.wait(10)
+        return change
 
     def write(_: int) -> AuditEntry | None:
-        return Trail(table, lambda: "ann", CLOCK).commit(lambda: step(table, "acme"))
+        return Trail(table, lambda: "ann", CLOCK).commit(plan)
 
     with ThreadPoolExecutor(4) as threads:
         made = list(threads.map(write, range(16)))
