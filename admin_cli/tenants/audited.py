@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from chalicelib.tenants.audit import Change
-from chalicelib.tenants.dynamo import batch_get
+from chalicelib.tenants.dynamo import batch_get, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -95,7 +95,7 @@ class AuditedTable:
         write: TransactWriteItemTypeDef = {
             "Delete": {
                 "TableName": self.table.name,
-                "Key": {"pk": item["pk"], "sk": item["sk"]},
+                "Key": key_of(item),
                 "ConditionExpression": condition,
                 "ExpressionAttributeNames": {f"#{name}": name for name in names},
             }

@@ -8,7 +8,7 @@ from admin_cli.tenants.audited import THERE, AuditedTable, told_key
 from admin_cli.tenants.key_reading import KeyReader
 from chalicelib.tenants import records
 from chalicelib.tenants.audit import Change
-from chalicelib.tenants.dynamo import batch_get
+from chalicelib.tenants.dynamo import batch_get, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -150,7 +150,7 @@ class Keyring(KeyReader):
         which no command finds it.
         """
         wanted = {key.id: records.api_key_items(key)[1:] for key in keys}
-        places = [_place(one) for pointers in wanted.values() for one in pointers]
+        places = [key_of(one) for pointers in wanted.values() for one in pointers]
         there = batch_get(self._table, places)
         lost = {
             key_id: {str(one["sk"]) for one in pointers if one not in there}
@@ -168,7 +168,7 @@ class Keyring(KeyReader):
             if lost is None or record is None:
                 return None
             writes = [
-                self._audited.check(_place(record), THERE),
+                self._audited.check(key_of(record), THERE),
                 *(self._audited.replace(one) for one in pointers),
             ]
             told = {"pointers": sorted(str(one["sk"]) for one in pointers)}
@@ -185,10 +185,5 @@ class Keyring(KeyReader):
         place = records.ended_key_key(str(item["client_id"]), str(item["id"]))
         if item["sk"] == place["sk"] or "gateway_key_id" not in item:
             before = {name: item.get(name) for name in after}
-            return [self._audited.update(_place(item), before, after)]
+            return [self._audited.update(key_of(item), before, after)]
         return [self._audited.take(item, _MOVES), self._audited.put(item | after | place)]
-
-
-def _place(item: Item) -> Item:
-    """Return the primary key of a record."""
-    return {"pk": item["pk"], "sk": item["sk"]}

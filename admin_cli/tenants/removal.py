@@ -21,7 +21,7 @@ from admin_cli.tenants.registry import registry_of
 from chalicelib import aws
 from chalicelib.services.identity import CACHE_SECONDS
 from chalicelib.tenants import records
-from chalicelib.tenants.dynamo import Slice, query, translated
+from chalicelib.tenants.dynamo import Slice, key_of, query, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -121,7 +121,7 @@ class ClientStore:
             for item in found:
                 kept = item["sk"] in {"CLIENT", "FORMER"} or item["sk"].startswith(_STAYS)
                 if not kept:
-                    yield {"pk": item["pk"], "sk": item["sk"]}
+                    yield key_of(item)
             if len(found) < _PAGE:
                 return
             after = {"pk": found[-1]["pk"], "sk": found[-1]["sk"]}

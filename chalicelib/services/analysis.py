@@ -90,10 +90,6 @@ class AnalysisService:
         asked = _Asked(
             caller, body, stopwatch, deadline, request_id, units or Units(self.ledger, caller)
         )
-        return self._answer(asked)
-
-    def _answer(self, asked: _Asked) -> Study:
-        caller, stopwatch, deadline = asked.caller, asked.stopwatch, asked.deadline
         created_at = self.clock()
         awaited(lambda: asked.units.refuse_without(self.clock), deadline)
         opened = self._open(asked)

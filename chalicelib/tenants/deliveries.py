@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from chalicelib.domain import StudyStatus
 from chalicelib.tenants import records
-from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
+from chalicelib.tenants.dynamo import Slice, batch_get, query, query_behind, translated
 from chalicelib.tenants.reading import readable
 from chalicelib.tenants.transactions import NEW, is_refusal
 
@@ -73,9 +73,7 @@ class DynamoDeliveryStore:
             wanted = Slice(
                 records.due_partition(shard), index=records.INDEX, until=records.due_at(now)
             )
-            index = query(self._table, wanted, DUE_AT_ONCE)
-            keys = [{"pk": item["pk"], "sk": item["sk"]} for item in index]
-            found = batch_get(self._table, keys)
+            found = query_behind(self._table, wanted, DUE_AT_ONCE)
             for delivery in readable(found, records.delivery_of, unreadable):
                 # The index lags: it may have been made meanwhile.
                 if delivery.next_at is not None and delivery.next_at <= now:

@@ -65,6 +65,11 @@ def batch_get(table: Table, keys: Sequence[Item]) -> list[Item]:
     return [found[key["pk"], key["sk"]] for key in keys if (key["pk"], key["sk"]) in found]
 
 
+def key_of(item: Item) -> Item:
+    """Return the primary key of a record, or of its entry in an index."""
+    return {"pk": item["pk"], "sk": item["sk"]}
+
+
 @dataclass(frozen=True, slots=True)
 class Slice:
     """The items of one partition, of the table or of an index, in the order of their sort key.
@@ -117,3 +122,11 @@ def query(table: Table, wanted: Slice, at_most: int | None = None) -> list[Item]
             break
         arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
     return items
+
+
+def query_behind(table: Table, index: Slice, at_most: int) -> list[Item]:
+    """Return the items that an index's slice leads to, read consistently: the index lags.
+
+    Those that are gone are left out. Raises StorageUnavailable.
+    """
+    return batch_get(table, [key_of(item) for item in query(table, index, at_most)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chalicelib.tenants import records
-from chalicelib.tenants.dynamo import Slice, batch_get, query, translated
+from chalicelib.tenants.dynamo import Slice, query_behind, translated
 from chalicelib.tenants.reading import readable
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ class DynamoSpentUploads:
             wanted = Slice(
                 records.spent_partition(shard), index=records.INDEX, until=records.moment(moment)
             )
-            index = query(self._table, wanted, AT_ONCE)
-            keys = [{"pk": item["pk"], "sk": item["sk"]} for item in index]
-            found = batch_get(self._table, keys)
+            found = query_behind(self._table, wanted, AT_ONCE)
             yield from readable(found, records.spent_of, unreadable)
 
     def forget(self, upload: SpentUpload) -> None:

@@ -19,25 +19,13 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from admin_cli.emulator import LOCAL_CREDENTIALS
+from tests.e2e.scheduled import SCHEDULED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.e2e.conftest import Stack
 
-SCHEDULED = json.dumps(
-    {
-        "version": "0",
-        "id": "e",
-        "account": "000000000000",
-        "region": "eu-central-1",
-        "detail": {},
-        "detail-type": "Scheduled Event",
-        "source": "aws.events",
-        "time": "2026-01-01T00:00:00Z",
-        "resources": [],
-    }
-)
 WITHIN = 240  # seconds for a queued study, with a model to load and two cores for everything
 API_GUIDE = Path(__file__).parents[2] / "docs" / "api.md"
 
@@ -169,7 +157,9 @@ def test_what_a_form_takes_after_the_202_is_of_no_study_and_is_erased(
         ConditionExpression="attribute_exists(gsi1sk)",
         ExpressionAttributeValues={":past": {"S": "2026-01-01T00:00:00.000000Z"}},
     )
-    swept = aws(stack, "lambda").invoke(FunctionName="radgate-local-sweep", Payload=SCHEDULED)
+    swept = aws(stack, "lambda").invoke(
+        FunctionName="radgate-local-sweep", Payload=json.dumps(SCHEDULED)
+    )
     assert "FunctionError" not in swept
     eventually(lambda: name not in objects(stack))
 

@@ -20,7 +20,8 @@ from admin_cli.emulator import LOCAL_CREDENTIALS
 from chalicelib.domain import MAX_ATTEMPTS
 from tests.e2e.killed import CLIENT, SWEEPER, World, told_once, unhooked
 from tests.e2e.killing import Trap, proxied
-from tests.e2e.test_queue import SCHEDULED, WORKER, Api, let_time_pass, small_chest
+from tests.e2e.scheduled import SCHEDULED
+from tests.e2e.test_queue import WORKER, Api, let_time_pass, small_chest
 from tests.fakes.receiver import receiving
 
 if TYPE_CHECKING:

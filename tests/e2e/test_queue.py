@@ -19,6 +19,7 @@ from PIL import Image
 
 from admin_cli.emulator import LOCAL_CREDENTIALS
 from chalicelib.tenants import records
+from tests.e2e.scheduled import SCHEDULED
 from tests.e2e.test_http import sample
 
 if TYPE_CHECKING:
@@ -182,19 +183,6 @@ def test_a_message_of_nobody_s_becomes_a_dead_letter(
     done = stack.radgate.json("studies", "dlq", "redrive", "--all")
     assert {one["told"] for one in done} >= {"the message cannot be read"}
     assert len(found) == 1
-
-
-SCHEDULED = {
-    "version": "0",
-    "id": "e",
-    "account": "000000000000",
-    "region": "eu-central-1",
-    "detail": {},
-    "detail-type": "Scheduled Event",
-    "source": "aws.events",
-    "time": "2026-01-01T00:00:00Z",
-    "resources": [],
-}
 
 
 def worker_processes(stack: Stack) -> set[int]:

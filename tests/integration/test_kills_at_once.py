@@ -22,13 +22,15 @@ from tests.integration.test_kills import FAR, IMAGES, World, killed
 
 if TYPE_CHECKING:
     from chalicelib.domain import Study
+    from chalicelib.ports import ReportWriter
 
 RETENTION = timedelta(days=30)
 
 
-def analyse(world: World) -> Study:
+def analyse(world: World, writer: ReportWriter | None = None) -> Study:
+    reader = Reader(FakeDecoder(), FakeGate(), world.classifier, writer or PlainReportWriter())
     service = AnalysisService(
-        reader=lambda: Reader(FakeDecoder(), FakeGate(), world.classifier, PlainReportWriter()),
+        reader=lambda: reader,
         documents=world.documents,
         studies=world.studies,
         ledger=world.ledger,
@@ -96,16 +98,8 @@ def test_a_refused_request_leaves_no_document() -> None:
             world.studies.add(a_caller(client), other)
             return b"%PDF"
 
-    service = AnalysisService(
-        reader=lambda: Reader(FakeDecoder(), FakeGate(), world.classifier, Racing()),
-        documents=world.documents,
-        studies=world.studies,
-        ledger=world.ledger,
-        intake=world.intake,
-        clock=world.clock,
-    )
     with pytest.raises(QuotaExceeded):
-        service.analyse(a_caller(client), IMAGES["good"], Stopwatch(), Deadline(FAR))
+        analyse(world, Racing())
     assert world.objects("clients/") == []
     assert ids(world) == [other.id]
 

@@ -152,6 +152,15 @@ def make_api() -> tuple[APIGatewayClient, str]:
 
 
 @pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An AWS account with nothing in it, in eu-central-1."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
 def world() -> Iterator[World]:
     with mock_aws():
         yield World(make_table(), *make_api(), FixedClock(NOON))

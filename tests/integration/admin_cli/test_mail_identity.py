@@ -6,11 +6,9 @@ Over moto, whose CloudFormation knows no identity: a stack stands for it that ha
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from admin_cli.console import CliError
 from admin_cli.deploying.mail_identity import (
@@ -21,20 +19,11 @@ from admin_cli.deploying.mail_identity import (
 )
 from admin_cli.deploying.stage_settings import StageSettings
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+pytestmark = pytest.mark.usefixtures("account")
 
 DOMAIN = "mail.example.org"
 NEW = StageSettings.model_validate({"mail_domain": DOMAIN})
 EXISTING = StageSettings.model_validate({"mail_domain": DOMAIN, "mail_identity": "existing"})
-
-
-@pytest.fixture(autouse=True)
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    with mock_aws():
-        yield
 
 
 def stack(stage: str, domain: str = DOMAIN, *, makes: bool) -> None:
