@@ -61,7 +61,7 @@ def test_with_n_parallel_studies_and_m_units_left_exactly_the_smaller_number_suc
 
 
 def test_the_isolation_of_these_tests_does_make_conflicts(table: Table) -> None:
-    conflicts = isolate_transactions(table)
+    conflicts = isolate_transactions(table, meeting=True)
     store, caller = DynamoStudyStore(table, CLOCK), a_caller()
     with ThreadPoolExecutor(6) as threads:
         list(threads.map(lambda _: store.add(caller, a_study()), range(30)))
