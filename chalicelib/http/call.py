@@ -10,9 +10,9 @@ from chalice.app import Response
 
 from chalicelib import bootstrap, errors, inputs
 from chalicelib.domain import StudyStatus
-from chalicelib.services.analysis import GATEWAY_SECONDS, awaited
+from chalicelib.services.analysis import GATEWAY_SECONDS
 from chalicelib.services.quota import Units
-from chalicelib.services.timing import Deadline
+from chalicelib.services.timing import Deadline, awaited
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,7 @@ from chalice.app import Chalice
 from chalicelib import bootstrap, errors
 from chalicelib.http.call import Call
 from chalicelib.problems import defect_problem, problem_of
-from chalicelib.services.analysis import awaited
-from chalicelib.services.timing import Deadline, Stopwatch
+from chalicelib.services.timing import Deadline, Stopwatch, awaited
 from chalicelib.services.warming import WARM_UP
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ ANY_TYPE = ["*/*"]
 # Of a request's time, for the check of its key: room for a second try of a call of the table, and
 # for an answer before API Gateway gives up, also where a cold start came before.
 KEY_SECONDS = 8.0
-# For the counter, where it is read for the headers alone; mostly it is known by then.
+# For the counter, where it is read for the headers alone.
 HEADERS_SECONDS = 4.0
 
 logger = Logger(service="radgate")
@@ -113,7 +112,7 @@ def _limits(call: Call) -> Headers:
     """Return the IETF draft's rate-limit headers for the client's quota of studies."""
     left = min(call.deadline().left(), HEADERS_SECONDS)
     try:
-        usage = awaited(call.units.usage, Deadline(left))
+        usage = call.units.counted or awaited(call.units.usage, Deadline(left))
     except errors.StorageUnavailable:
         return {}  # the answer itself matters more than how much of the quota is left
     return rate_limit_headers(usage, bootstrap.now().timestamp())

@@ -13,7 +13,7 @@ from chalicelib.errors import QuotaExceeded, RadgateError, StorageUnavailable
 from chalicelib.services.links import with_links
 from chalicelib.services.quota import Units
 from chalicelib.services.reading import pass_gate, succeeded, written
-from chalicelib.services.timing import in_time, side_by_side
+from chalicelib.services.timing import AFTER_STORING, awaited, in_time, side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from chalicelib.ports import Clock, DocumentStore, Ledger, StudyStore
     from chalicelib.services.intake import IntakeService
     from chalicelib.services.reading import Reader
-    from chalicelib.services.timing import Deadline, Result, Stopwatch
+    from chalicelib.services.timing import Deadline, Stopwatch
 
 # API Gateway gives up on a function after so many seconds, counted from when it took the request.
 GATEWAY_SECONDS = 29.0
@@ -32,10 +32,9 @@ GATEWAY_SECONDS = 29.0
 AFTER_DECODING = 6.0
 # The same once the gate has judged the image.
 AFTER_GATE = 4.0
-# What is left when nothing is waited for any longer: for the documents, and for whatever else is
-# stored. A transaction takes 0.02 s, and the answer less.
+# What is left when the documents are waited for no longer: a transaction takes 0.02 s, and the
+# answer less.
 AFTER_DOCUMENTS = 2.0
-AFTER_STORING = 1.0
 # Decoding comes on top once the pack is loaded. The slowest real file takes 0.5 s; an image of all
 # the pixels that we take, some seconds.
 AFTER_LOADING = AFTER_DECODING + 3.0
@@ -183,14 +182,3 @@ class AnalysisService:
 
         with suppress(TimeoutError):
             in_time(erase, deadline.left() - AFTER_STORING)
-
-
-def awaited(call: Callable[[], Result], deadline: Deadline) -> Result:
-    """Return what a call of the storage returns, or raise what it raises, while there is time.
-
-    Raises StorageUnavailable when time is over; nothing is called when it is over already.
-    """
-    try:
-        return in_time(call, deadline.left() - AFTER_STORING)
-    except TimeoutError:
-        raise StorageUnavailable("The storage is too slow just now.") from None

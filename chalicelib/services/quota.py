@@ -23,6 +23,11 @@ class Units:
         self._caller = caller
         self._usage: Usage | None = None
 
+    @property
+    def counted(self) -> Usage | None:
+        """The usage where it is known already; no storage is asked for it."""
+        return self._usage
+
     def usage(self) -> Usage:
         """Return the usage of the current period. Raises StorageUnavailable."""
         if self._usage is None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 # So many calls are made beside each other: fewer than the connections that botocore keeps.
 AT_ONCE = 8
+# Seconds that are left for the answer when the storage is waited for no longer.
+AFTER_STORING = 1.0
 
 
 class Stopwatch:
@@ -77,6 +79,17 @@ def in_time(call: Callable[[], Result], seconds: float) -> Result:
     except TimeoutError:
         under_way.given_up.set()
         raise
+
+
+def awaited(call: Callable[[], Result], deadline: Deadline) -> Result:
+    """Return what a call of the storage returns, or raise what it raises, while there is time.
+
+    Raises StorageUnavailable when time is over; nothing is called when it is over already.
+    """
+    try:
+        return in_time(call, deadline.left() - AFTER_STORING)
+    except TimeoutError:
+        raise StorageUnavailable("The storage is too slow just now.") from None
 
 
 def pause(seconds: float) -> None:

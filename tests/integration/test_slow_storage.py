@@ -70,6 +70,8 @@ def test_a_storage_that_says_nothing_is_a_refusal_in_time(
         refused(answer, 503, "storage_unavailable")
         assert took < left
         assert int(answer.headers["retry-after"]) > 0
+        # Counted before the work: no time is left, and none needed, to say what is left of it.
+        assert '"studies";r=' in answer.headers["ratelimit"]
         assert came
     assert gateway.get("/studies").json()["items"] == []
     assert gateway.get("/account").json()["usage"]["used"] == 0

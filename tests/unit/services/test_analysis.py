@@ -31,13 +31,12 @@ from chalicelib.services.analysis import (
     AFTER_DOCUMENTS,
     AFTER_GATE,
     AFTER_LOADING,
-    AFTER_STORING,
     GATEWAY_SECONDS,
     AnalysisService,
 )
 from chalicelib.services.intake import IntakeService
 from chalicelib.services.reading import Reader
-from chalicelib.services.timing import Deadline, Stopwatch
+from chalicelib.services.timing import AFTER_STORING, Deadline, Stopwatch
 from tests.fakes.clock import FixedClock
 from tests.fakes.inference import FakeClassifier, FakeDecoder, FakeGate
 from tests.fakes.intake import FakeIntake, InMemorySourceStore

@@ -9,7 +9,16 @@ from threading import Barrier, Event, Lock
 import pytest
 
 from chalicelib.errors import StorageUnavailable
-from chalicelib.services.timing import AT_ONCE, Deadline, Stopwatch, in_time, pause, side_by_side
+from chalicelib.services.timing import (
+    AFTER_STORING,
+    AT_ONCE,
+    Deadline,
+    Stopwatch,
+    awaited,
+    in_time,
+    pause,
+    side_by_side,
+)
 from tests.fakes.clock import FixedClock
 
 
@@ -44,6 +53,17 @@ def test_a_call_that_hangs_is_not_waited_for_and_one_without_time_is_not_made() 
     let_go.set()
     with pytest.raises(TimeoutError):
         in_time(lambda: made.append(1), 0)
+    assert made == []
+
+
+def test_a_call_of_the_storage_leaves_time_for_the_answer() -> None:
+    let_go, made = Event(), list[int]()
+    assert awaited(lambda: 7, Deadline(AFTER_STORING + 1)) == 7
+    with pytest.raises(StorageUnavailable):
+        awaited(lambda: let_go.wait(30), Deadline(AFTER_STORING + 0.02))
+    let_go.set()
+    with pytest.raises(StorageUnavailable):
+        awaited(lambda: made.append(1), Deadline(AFTER_STORING))
     assert made == []
 
 
