@@ -150,5 +150,7 @@ def _read(path: Path) -> str | None:
 
 
 def _environment() -> dict[str, str]:
-    # PYTHONPATH would let the checkout shadow the staged copy that Chalice imports.
-    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    # PYTHONPATH would let the checkout shadow the staged copy that Chalice imports. What Python
+    # wrote beside that copy while it is imported would be in the zip, with this machine's paths.
+    found = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return {**found, "PYTHONDONTWRITEBYTECODE": "1"}

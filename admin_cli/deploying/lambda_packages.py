@@ -2,8 +2,8 @@
 
 Chalice can read requirements.txt itself, but then it fetches everything again whenever a line of
 our code changes (a minute and more) and takes whatever versions the packages' own dependencies
-have that day. Here they are installed under constraints.txt into a folder named by its inputs;
-the staged project gets it as `vendor/`, which Chalice packs as it is.
+have that day. Here they are installed under constraints.txt, and compiled, into a folder named by
+its inputs; the staged project has links to it in `vendor/`, which Chalice packs as it is.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from admin_cli.console import CliError
+from admin_cli.deploying.bytecode import RECIPE, compile_modules
 from admin_cli.pip import pip
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -34,8 +35,8 @@ def lambda_packages(stage: str) -> Path:
     """The folder of installed packages; its name is the SHA-256 of what decided its content.
 
     For the local stage on a machine that is not like Lambda, the packages are for this machine:
-    the local AWS runs functions right here. Raises CliError when pip fails, and for a stage on
-    AWS when this Python's Lambda runtime is too old for our packages.
+    the local AWS runs functions right here. Raises CliError when pip or a compilation fails, and
+    for a stage on AWS when this Python's Lambda runtime is too old for our packages.
     """
     native = stage == "local" and not _like_lambda()
     if not native and sys.version_info < OLDEST_ON_AWS:
@@ -45,7 +46,7 @@ def lambda_packages(stage: str) -> Path:
             "the glibc 2.26 of Lambda's Python 3.11"
         )
     target = [] if native else lambda_target(*sys.version_info[:2])
-    decided = [*target, *_UNUSED, *TRACING, platform.python_version()]
+    decided = [*target, *_UNUSED, *TRACING, RECIPE, platform.python_version()]
     digest = hashlib.sha256(" ".join(decided).encode())
     if native:
         digest.update(f"{sys.platform} {platform.machine()}".encode())
@@ -58,6 +59,7 @@ def lambda_packages(stage: str) -> Path:
     unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=CACHE))
     try:
         _install(unfinished, target)
+        compile_modules(unfinished)
         unfinished.chmod(0o755)
         # A rename is all or nothing: a folder with the final name is always complete.
         unfinished.rename(folder)

@@ -17,6 +17,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from admin_cli.console import CliError
+from admin_cli.deploying.bytecode import RECIPE, compile_app, link_packages
 from admin_cli.deploying.lambda_packages import lambda_packages
 from admin_cli.deploying.stage_config import configure, permit
 from admin_cli.deploying.stage_settings import stage_settings
@@ -43,7 +44,7 @@ def stage_project(
     `packages`: what comes as vendor/, by default `lambda_packages` of the stage. Equal digests mean
     that a deploy would change nothing. Chalice's own `deployments/` (package cache) and `deployed/`
     (what it made) in `build` are left alone. Raises CliError when a configuration names a value
-    that the stack does not have.
+    that the stack does not have, or when a module cannot be compiled.
     """
     chalice = build / ".chalice"
     chalice.mkdir(parents=True, exist_ok=True)
@@ -54,9 +55,8 @@ def stage_project(
     # Chalice would read this file; the packages come as vendor/ (see lambda_packages).
     (build / "requirements.txt").write_text("", encoding="utf-8")
     packages = packages or lambda_packages(stage)
-    vendor = build / "vendor"
-    vendor.unlink(missing_ok=True)
-    vendor.symlink_to(packages, target_is_directory=True)
+    link_packages(packages, build / "vendor")
+    compile_app(build)
     values = deploy_values(foundation, model_dir)
     for old in chalice.glob("policy-*.json"):
         old.unlink()
@@ -132,7 +132,9 @@ def resolve(path: Path, values: dict[str, str]) -> str:
 def _digest(build: Path, stage: str, packages: str) -> str:
     digest = hashlib.sha256()
     # Chalice adds its own runtime to the zip, for this Python.
-    digest.update(f"{platform.python_version()} {version('chalice')} {packages}\n".encode())
+    added = f"{platform.python_version()} {version('chalice')} {packages}"
+    # Bytecode is what the recipe makes of the sources.
+    digest.update(f"{added} {RECIPE}\n".encode())
     for path in _staged_files(build, stage):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(build).as_posix()} {len(content)}\n".encode())
@@ -145,4 +147,5 @@ def _staged_files(build: Path, stage: str) -> Iterator[Path]:
     yield build / ".chalice" / "config.json"
     for name in policies(build, stage):
         yield build / ".chalice" / name
-    yield from sorted(path for path in (build / "chalicelib").rglob("*") if path.is_file())
+    ours = (path for path in (build / "chalicelib").rglob("*") if path.is_file())
+    yield from sorted(path for path in ours if path.suffix != ".pyc")

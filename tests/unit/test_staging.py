@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from admin_cli.console import CliError
-from admin_cli.deploying import lambda_packages, staging
+from admin_cli.deploying import bytecode, lambda_packages, staging
 from tests.unit.test_policies import foundation
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+TAG = sys.implementation.cache_tag
 
 
 @pytest.fixture
@@ -32,6 +34,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / ".chalice" / "policy-dev-worker.json").write_text('{"Resource": "${TableArn}"}')
     packages = tmp_path / "packages" / "abc"
     packages.mkdir(parents=True)
+    (packages / "third.py").write_text("third = 1\n")
+    bytecode.compile_modules(packages)
     monkeypatch.setattr(staging, "PROJECT", root)
     monkeypatch.setattr(staging, "lambda_packages", lambda _stage: packages)
     return root
@@ -53,7 +57,7 @@ def test_the_copy_names_the_stage_and_the_checkout_stays_as_it_is(
     stage(build)
     assert json.loads((build / ".chalice" / "config.json").read_text())["table"] == "radgate-dev"
     assert ":table/radgate-dev" in (build / ".chalice" / "policy-dev-worker.json").read_text()
-    assert (build / "vendor").resolve().name == "abc"
+    assert (build / "vendor" / "third.py").resolve().parent.name == "abc"
     after = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
     assert after == before
 
@@ -63,7 +67,43 @@ def test_a_deleted_module_does_not_live_on(project: Path, build: Path) -> None:
     (project / "chalicelib" / "inner" / "old.py").unlink()
     (project / "chalicelib" / "inner" / "new.py").write_text("")
     stage(build)
-    assert [path.name for path in (build / "chalicelib" / "inner").iterdir()] == ["new.py"]
+    files = [path.name for path in (build / "chalicelib" / "inner").rglob("*") if path.is_file()]
+    assert sorted(files) == [f"new.{TAG}.pyc", "new.py"]
+
+
+def test_what_goes_to_the_top_of_the_zip_is_compiled_too_and_its_sources_come_once(
+    project: Path, build: Path, tmp_path: Path
+) -> None:
+    assert project
+    given = tmp_path / "packages"
+    before = {path: path.read_bytes() for path in given.rglob("*") if path.is_file()}
+    for left in (build / "__pycache__", build / "vendor" / "__pycache__"):
+        left.mkdir(parents=True)
+        (left / "app.cpython-27.opt-1.pyc").write_bytes(b"of another run")
+    for _ in range(2):
+        stage(build)
+        vendor = build / "vendor"
+        files = [path for path in vendor.rglob("*") if path.is_file()]
+        assert sorted(path.relative_to(vendor).as_posix() for path in files) == [
+            f"__pycache__/app.{TAG}.pyc",
+            f"__pycache__/third.{TAG}.pyc",
+            f"chalice/__pycache__/__init__.{TAG}.pyc",
+            f"chalice/__pycache__/app.{TAG}.pyc",
+            "third.py",
+        ]
+    assert {path: path.read_bytes() for path in given.rglob("*") if path.is_file()} == before
+
+
+def test_links_of_versions_before_are_replaced_and_what_they_led_to_stays(
+    project: Path, build: Path, tmp_path: Path
+) -> None:
+    assert project
+    build.mkdir()
+    packages = tmp_path / "packages" / "abc"
+    (build / "vendor").symlink_to(packages, target_is_directory=True)
+    stage(build)
+    assert (packages / "third.py").read_text() == "third = 1\n"
+    assert not (packages / "chalice").exists()
 
 
 def test_a_stage_without_policies_is_refused(project: Path, build: Path) -> None:
@@ -115,6 +155,15 @@ def test_the_digest_follows_a_rename(project: Path, build: Path) -> None:
     before = stage(build)
     inner = project / "chalicelib" / "inner"
     (inner / "old.py").rename(inner / "renamed.py")
+    assert stage(build) != before
+
+
+def test_the_digest_follows_how_modules_are_compiled(
+    project: Path, build: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert project
+    before = stage(build)
+    monkeypatch.setattr(staging, "RECIPE", "another")
     assert stage(build) != before
 
 
