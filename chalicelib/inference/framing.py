@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from chalicelib.inference.manifest import InputContract, Preprocessing
 
 Box = tuple[float, float, float, float]
+
+# Pixels of a padded square: a strip of 50,000 x 1,000, which may be decoded, has 2,500 million.
+_MOST_PADDED = 50_000_000
 
 _PGM = re.compile(rb"P5\n([1-9][0-9]{0,4}) ([1-9][0-9]{0,4})\n(255|65535)\n")
 
@@ -55,7 +59,7 @@ def square(
         side = max(height, width)
         left, top = -((side - width) // 2), -((side - height) // 2)
         right, bottom = left + side, top + side
-        image = functional.pad(image, (-left, right - width, -top, bottom - height))
+        image = _padded(image)
     if resize == "gaussian-bilinear":
         image = gaussian_bilinear(image, size)
     elif image.shape[2:] != (size, size):
@@ -63,6 +67,22 @@ def square(
             image, (size, size), mode="bilinear", align_corners=False, antialias=True
         )
     return image, (float(left), float(top), float(right), float(bottom))
+
+
+def _padded(image: Tensor) -> Tensor:
+    """Add black to the short side, half on each; what would grow huge by that is shrunk before."""
+    height, width = image.shape[2:]
+    side = max(height, width)
+    if side * side > _MOST_PADDED:
+        share = math.isqrt(_MOST_PADDED) / side
+        smaller = max(1, int(height * share)), max(1, int(width * share))
+        return _padded(
+            functional.interpolate(
+                image, smaller, mode="bilinear", align_corners=False, antialias=True
+            )
+        )
+    left, top = (side - width) // 2, (side - height) // 2
+    return functional.pad(image, (left, side - width - left, top, side - height - top))
 
 
 def frame(radiograph: Radiograph, how: Preprocessing, wanted: InputContract) -> tuple[Tensor, Box]:

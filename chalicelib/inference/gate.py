@@ -7,28 +7,28 @@ before it. What it was trained on and how well it does is in docs/adr/0008-gate.
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from pydantic import Field, FiniteFloat, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 
 from chalicelib.domain import Quality, Radiograph, Value
 from chalicelib.errors import ModelUnavailable
-from chalicelib.inference.gate_network import GateNet, pool, sample, standardise
+from chalicelib.inference.gate_network import SIDE, GateNet, pool, sample, standardise
+from chalicelib.inference.manifest import GATE_CONFIG as CONFIG
+from chalicelib.inference.manifest import GATE_WEIGHTS as WEIGHTS
+from chalicelib.inference.manifest import MAX_GATE_BYTES
 from chalicelib.inference.packs import active_pack, list_packs, read_file
+from chalicelib.inference.plain_file import read_plain
+from chalicelib.inference.tensors import parse_safetensors
 from chalicelib.inference.threads import one_thread
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from chalicelib.inference.packs import Pack
-
-CONFIG, WEIGHTS = "gate.json", "gate.safetensors"
-_MAX_CONFIG_BYTES = 64 * 1024
-_MAX_WEIGHT_BYTES = 512 * 1024
 
 
 class GateConfig(Value):
@@ -58,33 +58,41 @@ class ChestGate:
     def load(cls, folder: Path) -> ChestGate:
         """Load the gate from a folder that holds `gate.json`, or else from a folder of packs.
 
-        Of packs, the active one brings the gate; where it brings none, the first that does:
-        every gate answers the same question. Raises ModelUnavailable when there is none, or
-        when a file is not what its SHA-256 promises.
+        Raises ModelUnavailable when there is none, or when a file is not what it should be.
         """
         if (folder / CONFIG).is_file():
-            return cls.of_files(
-                _read(folder / CONFIG, _MAX_CONFIG_BYTES),
-                _read(folder / WEIGHTS, _MAX_WEIGHT_BYTES),
+            config, weights = (
+                read_plain(folder, name, most) for name, most in MAX_GATE_BYTES.items()
             )
-        gate = cls.of_active(folder)
+            return cls.of_files(config, weights)
+        gate = cls.of(active_pack(folder), folder)
         if gate is None:
             raise ModelUnavailable("no installed model brings a gate")
         return gate
 
     @classmethod
-    def of_active(cls, model_dir: Path) -> ChestGate | None:
-        """Load the gate that goes with the active pack; None when no pack brings one.
+    def of(cls, pack: Pack, model_dir: Path) -> ChestGate | None:
+        """Load the gate that goes with a pack: its own, or else one of another in `model_dir`.
 
-        Raises ModelUnavailable when a file is not what its SHA-256 promises.
+        Every gate answers the same question, so the first that loads will do; None when no pack
+        brings one. Raises ModelUnavailable when there are some and none of them loads.
         """
-        candidates = (active_pack(model_dir), *list_packs(model_dir))
-        pack = next((p for p in candidates if brings_gate(p)), None)
-        return None if pack is None else cls.of_pack(pack)
+        if pack.manifest.brings_gate:
+            return cls.of_pack(pack)
+        refused = None
+        for lender in list_packs(model_dir):
+            if lender.manifest.brings_gate:
+                try:
+                    return cls.of_pack(lender)
+                except ModelUnavailable as error:
+                    refused = error
+        if refused is not None:
+            raise refused
+        return None
 
     @classmethod
     def of_pack(cls, pack: Pack) -> ChestGate:
-        """Load the gate of one pack, its files checked. Raises ModelUnavailable."""
+        """Load the gate that a pack brings, its files checked. Raises ModelUnavailable."""
         return cls.of_files(read_file(pack, CONFIG), read_file(pack, WEIGHTS))
 
     @classmethod
@@ -98,20 +106,31 @@ class ChestGate:
             raise ModelUnavailable("the gate's files do not belong together")
         network = GateNet()
         try:
-            network.load_state_dict({k: v.float() for k, v in load_tensors(weights).items()})
-        except (SafetensorError, RuntimeError) as error:
+            tensors = parse_safetensors(weights, f"the gate's {WEIGHTS}")
+            network.load_state_dict({name: value.float() for name, value in tensors.items()})
+        except RuntimeError as error:
             raise ModelUnavailable("the gate's weights are not those of its network") from error
-        if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
+        with one_thread(), torch.inference_mode():
+            gate = cls(network, checked)
+            gate.prove()
+        return gate
+
+    def prove(self) -> None:
+        """Compute once. Raises ModelUnavailable when no numbers go in or none come out."""
+        # Looked at as they are used: a norm of negative variance gets its NaN when it is folded.
+        if not all(bool(value.isfinite().all()) for value in self._network.state_dict().values()):
             raise ModelUnavailable("the gate's weights hold values that are no numbers")
-        with one_thread():
-            return cls(network, checked)
+        ramp = torch.linspace(0, 1, SIDE * SIDE).view(1, 1, SIDE, SIDE)
+        if not all(bool(logits.isfinite().all()) for logits in self._network(standardise(ramp))):
+            raise ModelUnavailable("the gate's answer is not a number")
 
     def judge(self, radiograph: Radiograph) -> Quality:
         """Tell whether the image is an upright frontal chest radiograph, and if not, why not.
 
         `score` is the product of three probabilities: that it is a chest radiograph, that it is
         upright, that bone is bright. Reasons: `too_small`, `blank`, `not_a_radiograph`,
-        `not_a_chest`, `inverted`, `lateral_or_rotated`; several may hold.
+        `not_a_chest`, `inverted`, `lateral_or_rotated`; several may hold. Raises ModelUnavailable
+        when the network's answer is not a number.
         """
         info, config = radiograph.info, self._config
         if min(info.width, info.height) < config.min_side:
@@ -127,14 +146,11 @@ class ChestGate:
             kind = answer.kind.softmax(1)[0].tolist()
             upright, polarity = torch.sigmoid(torch.cat([answer.upright, answer.polarity])).tolist()
         score = kind[0] * upright * polarity
+        if not math.isfinite(score):  # finite weights may still be too large to compute with
+            raise ModelUnavailable("the gate's answer is not a number")
         if score >= config.threshold:
             return Quality(accepted=True, score=score)
         return Quality(accepted=False, score=score, reasons=_reasons(kind, upright, polarity))
-
-
-def brings_gate(pack: Pack) -> bool:
-    """Tell whether a pack has the files of a gate of its own."""
-    return {CONFIG, WEIGHTS} <= set(pack.manifest.files)
 
 
 def _reasons(kind: list[float], upright: float, polarity: float) -> tuple[str, ...]:
@@ -149,14 +165,3 @@ def _reasons(kind: list[float], upright: float, polarity: float) -> tuple[str, .
 
 def _refused(reason: str) -> Quality:
     return Quality(accepted=False, score=0.0, reasons=(reason,))
-
-
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
-    except OSError:
-        data = b""
-    if not 0 < len(data) <= limit:
-        raise ModelUnavailable(f"the gate's {path.name} is missing or too large")
-    return data

@@ -10,9 +10,13 @@ from pydantic import Field, FiniteFloat, StringConstraints, model_validator
 from chalicelib.domain import Value, heatmap_name
 
 WEIGHTS = "weights.safetensors"
+GATE_CONFIG, GATE_WEIGHTS = "gate.json", "gate.safetensors"
 MAX_MANIFEST_BYTES = 256 * 1024
 MAX_FILE_BYTES = 512 * 1024 * 1024
-MAX_GOLDEN_BYTES = 8 * 1024 * 1024
+MAX_PACK_BYTES = 640 * 1024 * 1024
+MAX_GATE_BYTES = {GATE_CONFIG: 64 * 1024, GATE_WEIGHTS: 512 * 1024}
+# By the kind of file; what is read whole into memory by those who check a pack stays small.
+_MAX_BYTES = {".pgm": 8 << 20, ".md": 1 << 20, ".txt": 1 << 20, ".json": 1 << 20}
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)]
 Version = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+){0,2}$", max_length=20)]
@@ -142,11 +146,27 @@ class Manifest(Value):
         golden = self.files.get(self.golden.input)
         if golden is None or PurePosixPath(self.golden.input).suffix != ".pgm":
             raise ValueError("the golden input is no PGM file of the pack")
-        if golden.bytes > MAX_GOLDEN_BYTES:
-            raise ValueError("the golden input is too large")
+        if len(MAX_GATE_BYTES.keys() & self.files.keys()) == 1:
+            raise ValueError(f"a gate is {GATE_CONFIG} and {GATE_WEIGHTS}, both or none")
+        for name, facts in self.files.items():
+            if facts.bytes > _most(name):
+                raise ValueError(f"{name} is larger than it may be: {_most(name)} bytes")
+        if sum(facts.bytes for facts in self.files.values()) > MAX_PACK_BYTES:
+            raise ValueError(f"the pack is larger than it may be: {MAX_PACK_BYTES} bytes")
         return self
 
     @property
     def folder(self) -> str:
         """The name that the pack's folder must have."""
         return f"{self.name}-{self.version}"
+
+    @property
+    def brings_gate(self) -> bool:
+        """Whether the pack has a gate of its own."""
+        return MAX_GATE_BYTES.keys() <= self.files.keys()
+
+
+def _most(name: str) -> int:
+    """Return how many bytes a file of this name may have."""
+    by_kind = _MAX_BYTES.get(PurePosixPath(name).suffix, MAX_FILE_BYTES)
+    return MAX_GATE_BYTES.get(name, by_kind)

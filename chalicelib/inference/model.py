@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as parse_safetensors
 
 from chalicelib.domain import Finding, Heatmap, Prediction
 from chalicelib.errors import ModelUnavailable
 from chalicelib.inference.framing import Box, frame, read_pgm
-from chalicelib.inference.gate import ChestGate, brings_gate
+from chalicelib.inference.gate import ChestGate
 from chalicelib.inference.manifest import WEIGHTS
 from chalicelib.inference.networks import build
 from chalicelib.inference.packs import Pack, read_file, verify_pack
 from chalicelib.inference.scale import score
+from chalicelib.inference.tensors import parse_safetensors
 from chalicelib.inference.threads import one_thread
 
 if TYPE_CHECKING:
@@ -116,12 +115,7 @@ def load(pack: Pack) -> Model:
     manifest = pack.manifest
     weights = read_file(pack, WEIGHTS)
     golden = read_file(pack, manifest.golden.input)
-    try:
-        tensors = parse_safetensors(weights)
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ModelUnavailable(
-            f"pack {pack.path.name}: {WEIGHTS} is no safetensors file"
-        ) from error
+    tensors = parse_safetensors(weights, f"pack {pack.path.name}: {WEIGHTS}")
     with one_thread():
         network = build(manifest.architecture, len(manifest.labels), tensors)
     return Model(pack, network, read_pgm(golden, manifest.files[manifest.golden.input].sha256))
@@ -153,7 +147,8 @@ def _main(path: Path) -> int:
         pack = verify_pack(path)
         model = load(pack)
         model.prove()
-        if brings_gate(pack):  # without a gate that loads, no new process could serve the pack
+        # Without a gate that loads, no new process could serve the pack.
+        if pack.manifest.brings_gate:
             ChestGate.of_pack(pack).judge(model.golden)
     except ModelUnavailable as error:
         print(error.detail, file=sys.stderr)  # noqa: T201 - read by prove_pack

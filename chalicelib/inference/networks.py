@@ -201,11 +201,20 @@ def build(architecture: str, labels: int, tensors: Mapping[str, Tensor]) -> Netw
         raise ModelUnavailable(f"the architecture {architecture!r} is unknown")
     with torch.device("meta"):  # the random initial values would be thrown away
         network = _ARCHITECTURES[architecture](labels)
+    expected = network.state_dict()
     wide = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
+    # PyTorch compares names and shapes only; whole or complex numbers would fail later, if at all.
+    alike = all(
+        tensor.is_floating_point() == expected[name].is_floating_point()
+        for name, tensor in wide.items()
+        if name in expected
+    )
     try:
         network.load_state_dict(wide, strict=True, assign=True)
     except RuntimeError as error:
         raise ModelUnavailable(f"the weights are not those of {architecture!r}") from error
+    if not alike:
+        raise ModelUnavailable(f"the weights of {architecture!r} have another type")
     network.eval().requires_grad_(requires_grad=False)
     if isinstance(network, DenseNet121):
         return FusedDenseNet121(network)

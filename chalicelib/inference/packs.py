@@ -8,8 +8,7 @@ agree with the manifest, and what was hashed is what is used: files are read onc
 from __future__ import annotations
 
 import hashlib
-import os
-import stat
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from chalicelib.domain import LabelFacts, ModelFacts, ModelRef, Value
 from chalicelib.durable import replace_text
 from chalicelib.errors import ModelUnavailable, NotFound
 from chalicelib.inference.manifest import MAX_MANIFEST_BYTES, Manifest, Name, Version
+from chalicelib.inference.plain_file import read_plain, refuse_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 ACTIVE = "active.json"
+# A field's name may come from the manifest itself: what is longer or stranger is not repeated.
+_TELLABLE = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +69,14 @@ class _Active(_Choice):
 
 def load_manifest(path: Path) -> Pack:
     """Read the manifest of the pack in folder `path`. Raises ModelUnavailable with the reason."""
-    if path.is_symlink():
-        raise ModelUnavailable(f"pack {path.name}: the folder is a symbolic link")
-    data = _read(path, MANIFEST, MAX_MANIFEST_BYTES)
+    refuse_link(path)
+    data = read_plain(path, MANIFEST, MAX_MANIFEST_BYTES)
     try:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
+        parts = map(str, first["loc"])
+        where = ".".join(part if _TELLABLE.fullmatch(part) else "?" for part in parts)
         raise ModelUnavailable(f"pack {path.name}: manifest: {where}: {first['msg']}") from error
     if manifest.folder != path.name:
         raise ModelUnavailable(f"pack {path.name}: the manifest calls itself {manifest.folder}")
@@ -93,7 +95,7 @@ def read_file(pack: Pack, name: str) -> bytes:
     Raises ModelUnavailable when it is missing, no plain file, or not what was promised.
     """
     facts = pack.manifest.files[name]
-    data = _read(pack.path, name, facts.bytes)
+    data = read_plain(pack.path, name, facts.bytes)
     if len(data) != facts.bytes or hashlib.sha256(data).hexdigest() != facts.sha256:
         raise ModelUnavailable(f"pack {pack.path.name}: {name} is not the file of the manifest")
     return data
@@ -103,10 +105,13 @@ def verify_pack(path: Path) -> Pack:
     """Check every file of the pack in folder `path`, and that there are no others.
 
     Raises ModelUnavailable with the first reason found. Whether the network answers its golden
-    input is for `predictor.prove_pack` to say.
+    input is for `model.prove_pack` to say.
     """
     pack = load_manifest(path)
-    found = {entry.name for entry in path.iterdir()}
+    try:
+        found = {entry.name for entry in path.iterdir()}
+    except OSError as error:
+        raise ModelUnavailable(f"pack {path.name}: the folder cannot be read") from error
     strangers = found - set(pack.manifest.files) - {MANIFEST}
     if strangers:
         raise ModelUnavailable(f"pack {path.name}: unexpected {min(strangers)!r}")
@@ -182,11 +187,26 @@ def rollback(model_dir: Path) -> Pack:
     return activate(model_dir, before.name, before.version)
 
 
-def _chosen(model_dir: Path) -> _Active | None:
-    if not (model_dir / ACTIVE).exists():
-        return None
+def was_chosen(model_dir: Path) -> bool:
+    """Tell whether `active.json` is there, sound or not. Raises ModelUnavailable."""
     try:
-        return _Active.model_validate_json(_read(model_dir, ACTIVE, MAX_MANIFEST_BYTES))
+        (model_dir / ACTIVE).lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise ModelUnavailable("the model folder cannot be read") from error
+    return True
+
+
+def _chosen(model_dir: Path) -> _Active | None:
+    """Return what `active.json` says, None when there is none. Raises ModelUnavailable."""
+    try:
+        return _Active.model_validate_json(read_plain(model_dir, ACTIVE, MAX_MANIFEST_BYTES))
+    except ModelUnavailable as error:
+        # Only a file that is surely not there means that nothing was chosen.
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
     except ValidationError as error:
         raise ModelUnavailable(f"{ACTIVE} is not well formed") from error
 
@@ -208,25 +228,3 @@ def _readable(model_dir: Path) -> Iterator[Pack]:
             yield load_manifest(folder)
         except ModelUnavailable:
             continue
-
-
-def _read(folder: Path, name: str, limit: int) -> bytes:
-    """Read a plain file of at most `limit` bytes without following a link at its end."""
-    try:
-        handle = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        reason = "is a symbolic link" if (folder / name).is_symlink() else "is missing"
-        raise ModelUnavailable(f"pack {folder.name}: {name} {reason}") from error
-    try:
-        # Looked at before Python makes a file of it, which for a folder fails in another way.
-        facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode):
-            raise ModelUnavailable(f"pack {folder.name}: {name} is no plain file")
-        if facts.st_size > limit:
-            raise ModelUnavailable(f"pack {folder.name}: {name} is larger than it may be")
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            return file.read(limit + 1)
-    except OSError as error:  # a network file system may fail at any read
-        raise ModelUnavailable(f"pack {folder.name}: {name} cannot be read") from error
-    finally:
-        os.close(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 import time
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from chalicelib.domain import ModelFacts, Prediction, Quality, Radiograph
+    from chalicelib.domain import ModelFacts, ModelRef, Prediction, Quality, Radiograph
     from chalicelib.inference.gate import ChestGate
     from chalicelib.inference.model import Model
+    from chalicelib.inference.packs import Pack
 
 REFRESH_SECONDS = 30.0
 
@@ -37,9 +39,10 @@ class _Serving:
 class Predictor:
     """Satisfies the ports `Classifier` and `Gate` with the packs in a folder.
 
-    The active pack is loaded and proven at the first call. After `refresh` seconds the next call
-    looks whether another pack was activated; a pack that fails its checks then does not replace
-    the one that serves.
+    The active pack is loaded and proven at the first call; where that fails, each call tries anew.
+    After `refresh` seconds the next call looks whether another pack was activated. Whatever goes
+    wrong then, be it the pack, the file system or memory, the one that serves goes on serving, and
+    the next try is made `refresh` seconds later.
 
     Args:
         model_dir: folder of the packs, `MODEL_DIR`.
@@ -92,8 +95,9 @@ class Predictor:
         with self._warming_lock:
             loading = self._warming
             if loading is None:
-                loading = self._warming = Future()
-                threading.Thread(target=self._load_into, args=(loading,), daemon=True).start()
+                loading = Future()
+                _start(self._load_into, loading)
+                self._warming = loading
         try:
             error = loading.exception(timeout)
         except TimeoutError:
@@ -105,7 +109,7 @@ class Predictor:
     def _load_into(self, loading: Future[None]) -> None:
         try:
             self._current()
-        except Exception as error:  # noqa: BLE001 - handed over to whoever waits
+        except BaseException as error:  # noqa: BLE001 - handed over to whoever waits
             with self._warming_lock:
                 self._warming = None
             loading.set_exception(error)
@@ -136,6 +140,16 @@ class Predictor:
             return self._serving
 
     def _load_active(self) -> _Serving:
+        """Bring the active pack to life. Raises ModelUnavailable, and nothing else."""
+        try:
+            return self._load(active_pack(self._model_dir))
+        except ModelUnavailable:
+            raise
+        # A damaged runtime or a lack of memory may raise anything; clients get the same 503.
+        except Exception as error:
+            raise ModelUnavailable("the active model cannot be loaded") from error
+
+    def _load(self, pack: Pack) -> _Serving:
         # Read here, since torch alone takes seconds to import from a cold file system: `warm`
         # must be able to answer while it comes.
         with many_imports():
@@ -145,16 +159,40 @@ class Predictor:
             from chalicelib.inference.model import load  # noqa: PLC0415
 
         torch.set_num_threads(self._threads)
-        model = load(active_pack(self._model_dir))
+        model = load(pack)
         model.prove()
-        return _Serving(model, ChestGate.of_active(self._model_dir))
+        return _Serving(model, ChestGate.of(pack, self._model_dir))
 
     def _exchange(self, serving: _Serving) -> _Serving:
-        ref = serving.model.pack.ref
+        """Return what is active by now, or `serving` when it is the same or cannot be had."""
+        ref, wanted = serving.model.pack.ref, "the active pack"
         try:
-            if active_pack(self._model_dir).ref == ref:
+            pack = active_pack(self._model_dir)
+            if pack.ref == ref:
                 return serving
-            return self._load_active()
-        except ModelUnavailable as error:
-            _log.warning("the active pack is refused, %s serves on: %s", ref, error)
+            wanted = _named(pack.ref)
+            return self._load(pack)
+        except Exception as error:  # noqa: BLE001 - nothing may take away what serves
+            # Kinds and names only: a text may quote what stands in the pack. `models verify` tells.
+            _log.warning("%s is refused (%s), %s serves on", wanted, _kinds(error), _named(ref))
             return serving
+
+
+def _start(work: Callable[[Future[None]], None], loading: Future[None]) -> None:
+    """Run `work` in the background. Raises ModelUnavailable when the system has no thread left."""
+    try:
+        threading.Thread(target=work, args=(loading,), daemon=True).start()
+    except RuntimeError as error:
+        raise ModelUnavailable("nothing can be loaded in the background now") from error
+
+
+def _named(ref: ModelRef) -> str:
+    return f"{ref.name}@{ref.version}"
+
+
+def _kinds(error: BaseException) -> str:
+    """Name the class of an error and of what it was made from, with the system's error number."""
+    kind = type(error).__name__
+    if isinstance(error, OSError) and error.errno is not None:
+        kind += f" {errno.errorcode.get(error.errno, error.errno)}"
+    return kind if error.__cause__ is None else f"{kind} from {_kinds(error.__cause__)}"

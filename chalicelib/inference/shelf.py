@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from chalicelib.durable import flush
 from chalicelib.errors import ModelUnavailable, NotFound
 from chalicelib.inference.packs import (
-    ACTIVE,
     activate,
     active_pack,
     load_manifest,
     previous_folder,
     rollback,
     verify_pack,
+    was_chosen,
 )
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class PackFolder:
             "packs": found,
             "active": _name(lambda: active_pack(self._model_dir).path),
             "previous": _name(lambda: previous_folder(self._model_dir)),
-            "chosen": (self._model_dir / ACTIVE).exists(),
+            "chosen": was_chosen(self._model_dir),
         }
 
     def shelf(self, pack: str, sha256: str) -> PackShelf:
@@ -160,7 +160,7 @@ class PackFolder:
             return active_pack(self._model_dir).path.name
         except ModelUnavailable:
             # A choice that cannot be honoured is still somebody's choice.
-            return "" if (self._model_dir / ACTIVE).exists() else None
+            return "" if was_chosen(self._model_dir) else None
 
     @staticmethod
     def _told(path: Path) -> dict[str, Any]:
@@ -200,7 +200,7 @@ def _checked(folder: str) -> str:
 
 def keep_serving(model_dir: Path) -> None:
     """Write down a choice that was made by there being one pack only, before there are two."""
-    if (model_dir / ACTIVE).exists():
+    if was_chosen(model_dir):
         return
     try:
         serving = active_pack(model_dir).ref

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import statistics
 from importlib.util import find_spec
 from io import BytesIO
@@ -15,19 +13,12 @@ import pydicom
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 
-from chalicelib.domain import ImageInfo, Radiograph
-from chalicelib.errors import ModelUnavailable, RadgateError
-from chalicelib.inference.gate import CONFIG, WEIGHTS, ChestGate
+from chalicelib.errors import RadgateError
+from chalicelib.inference.gate import ChestGate
 from chalicelib.inference.imaging import ImageDecoder
-from chalicelib.inference.model import prove_pack
-from chalicelib.inference.packs import activate, verify_pack
-from chalicelib.inference.predictor import Predictor
+from tests.unit.inference.chests import chest, radiograph
 from tests.unit.inference.dicom_files import every_file, read
-from tests.unit.inference.packmaking import install
-from training.gate import enter
 from training.gate_drawings import DRAWINGS
 from training.gate_views import drawn
 
@@ -48,18 +39,6 @@ REASONS = {
 }
 DECODER = ImageDecoder()
 GATE = ChestGate.load(SHIPPED)
-
-
-def radiograph(pixels: NDArray[np.integer], maxval: int = 255) -> Radiograph:
-    height, width = pixels.shape
-    info = ImageInfo(format="PNG", width=width, height=height, sha256="0" * 64)
-    kind = np.uint8 if maxval <= 255 else np.dtype("<u2")
-    return Radiograph(info, np.ascontiguousarray(pixels).astype(kind).tobytes(), maxval)
-
-
-def chest(name: str = "RG1_J2KI.dcm") -> NDArray[np.uint16]:
-    decoded = DECODER.decode(read(name))
-    return np.frombuffer(decoded.pixels, "<u2").reshape(decoded.info.height, -1)
 
 
 @pytest.mark.parametrize("name", ["RG1_J2KI.dcm", "RG1_J2KR.dcm", "RG1_UNCI.dcm", "RG1_UNCR.dcm"])
@@ -214,129 +193,6 @@ def test_the_sample_chests_pass(sample: Callable[[str], bytes], name: str) -> No
 
     assert GATE.judge(decoded).accepted
     assert ("invert_corrected" in decoded.info.steps) == name.startswith("Fake")
-
-
-# --- loading ------------------------------------------------------------------------------
-
-
-def copy(folder: Path, config: bytes | None = None, weights: bytes | None = None) -> Path:
-    (folder / CONFIG).write_bytes(config or (SHIPPED / CONFIG).read_bytes())
-    (folder / WEIGHTS).write_bytes(weights or (SHIPPED / WEIGHTS).read_bytes())
-    return folder
-
-
-def test_it_is_loaded_from_any_folder_and_stays_small(tmp_path: Path) -> None:
-    image = radiograph(chest(), 65535)
-
-    assert ChestGate.load(copy(tmp_path)).judge(image) == GATE.judge(image)
-    assert (SHIPPED / WEIGHTS).stat().st_size < 500_000
-
-
-def pack_with_gate(model_dir: Path, name: str) -> Path:
-    folder = copy(install(model_dir, name))
-    enter(folder)
-    return folder
-
-
-def test_the_active_pack_brings_it_and_vouches_for_it(tmp_path: Path) -> None:
-    image = radiograph(chest(), 65535)
-    pack = pack_with_gate(tmp_path, "alpha")
-
-    verify_pack(pack)
-    assert ChestGate.load(tmp_path).judge(image) == GATE.judge(image)
-
-    (pack / CONFIG).write_bytes((pack / CONFIG).read_bytes().replace(b"0.5", b"0.1"))
-    with pytest.raises(ModelUnavailable, match="not the file of the manifest"):
-        ChestGate.load(tmp_path)
-
-
-def test_a_pack_proves_its_gate_too(tmp_path: Path) -> None:
-    pack = pack_with_gate(tmp_path, "alpha")
-    prove_pack(pack)
-
-    config = json.loads((pack / CONFIG).read_bytes())
-    (pack / CONFIG).write_text(json.dumps({**config, "weights_sha256": "0" * 64}))
-    enter(pack)
-    verify_pack(pack)  # each file is the one of the manifest
-    with pytest.raises(ModelUnavailable, match="belong together"):
-        prove_pack(pack)
-
-
-def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
-    tensors = load_tensors((SHIPPED / WEIGHTS).read_bytes())
-    tensors["answer.bias"][0] = float("nan")
-    weights = save_tensors(tensors)
-    config = json.loads((SHIPPED / CONFIG).read_bytes())
-    config["weights_sha256"] = hashlib.sha256(weights).hexdigest()
-    with pytest.raises(ModelUnavailable, match="no numbers"):
-        ChestGate.load(copy(tmp_path, json.dumps(config).encode(), weights))
-
-
-def test_a_pack_without_a_gate_borrows_another_ones(tmp_path: Path) -> None:
-    install(tmp_path, "alpha")
-    with pytest.raises(ModelUnavailable, match="no installed model brings a gate"):
-        ChestGate.load(tmp_path)
-
-    pack_with_gate(tmp_path, "beta")
-    activate(tmp_path, "alpha", "1")
-
-    assert ChestGate.load(tmp_path).judge(radiograph(chest(), 65535)).accepted
-
-
-def test_the_gate_follows_the_active_pack_and_outlives_a_bad_one(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    now = [0.0]
-    image = radiograph(chest(), 65535)
-    pack_with_gate(tmp_path, "alpha")
-    strict = pack_with_gate(tmp_path, "beta")
-    config = json.loads((strict / CONFIG).read_bytes())
-    (strict / CONFIG).write_text(json.dumps({**config, "min_side": 60_000}))
-    enter(strict)
-    activate(tmp_path, "alpha", "1")
-    gate = Predictor(tmp_path, refresh=30, clock=lambda: now[0])
-
-    assert gate.judge(image).accepted
-    activate(tmp_path, "beta", "1")
-    assert gate.judge(image).accepted  # not yet looked again
-    now[0] = 31
-    assert gate.judge(image).reasons == ("too_small",)
-    activate(tmp_path, "alpha", "1")
-    (tmp_path / "alpha-1" / WEIGHTS).write_bytes(b"broken")
-    now[0] = 62
-    assert gate.judge(image).reasons == ("too_small",)
-    assert "is refused" in caplog.text
-
-
-def test_without_any_pack_there_is_no_gate(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable):
-        Predictor(tmp_path).judge(radiograph(chest(), 65535))
-
-
-def test_damaged_files_are_refused(tmp_path: Path) -> None:
-    weights = bytearray((SHIPPED / WEIGHTS).read_bytes())
-    weights[-1] ^= 1
-    config = json.loads((SHIPPED / CONFIG).read_bytes())
-    with pytest.raises(ModelUnavailable, match="belong together"):
-        ChestGate.load(copy(tmp_path, weights=bytes(weights)))
-
-    for wrong in (b"{}", b"not json", json.dumps({**config, "threshold": 2}).encode()):
-        with pytest.raises(ModelUnavailable, match="belong together"):
-            ChestGate.load(copy(tmp_path, config=wrong))
-
-    for content in (b"not safetensors at all", bytes(weights[:100])):
-        renamed = {**config, "weights_sha256": hashlib.sha256(content).hexdigest()}
-        with pytest.raises(ModelUnavailable, match="not those of its network"):
-            ChestGate.load(copy(tmp_path, json.dumps(renamed).encode(), content))
-
-    (tmp_path / WEIGHTS).unlink()
-    with pytest.raises(ModelUnavailable, match="missing"):
-        ChestGate.load(tmp_path)
-
-
-def test_a_folder_without_packs_has_no_gate(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable):
-        ChestGate.load(tmp_path)
 
 
 def test_the_answer_does_not_depend_on_threads() -> None:

@@ -112,6 +112,7 @@ def _set(*keys: str | int, to: object) -> Callable[[dict[str, Any]], None]:
 
 
 _FACTS = {"bytes": 10, "sha256": "0" * 64}
+_LARGE = {"bytes": 512 << 20, "sha256": "0" * 64}
 
 
 @pytest.mark.parametrize(
@@ -124,6 +125,10 @@ _FACTS = {"bytes": 10, "sha256": "0" * 64}
         _set("files", "a/weights.safetensors", to=_FACTS),
         _set("files", WEIGHTS, "bytes", to=10**12),
         _set("files", WEIGHTS, "sha256", to="abc"),
+        _set("files", GOLDEN, "bytes", to=(8 << 20) + 1),
+        _set("files", "MODEL_CARD.md", to={"bytes": (1 << 20) + 1, "sha256": "0" * 64}),
+        _set("files", "notes.json", to={"bytes": (1 << 20) + 1, "sha256": "0" * 64}),
+        _set("files", to={WEIGHTS: _LARGE, GOLDEN: _FACTS, "more.safetensors": _LARGE}),
         _set("files", to={GOLDEN: _FACTS, "notes.md": _FACTS}),
         _set("golden", "input", to="other.pgm"),
         _set("golden", "probabilities", to=[0.1, 0.2]),

@@ -1,10 +1,9 @@
-"""From radiograph to findings: depths and shapes, the golden input, exchange while running."""
+"""From radiograph to findings: depths and shapes, the golden input, the shipped pack."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from chalicelib.errors import ModelUnavailable
 from chalicelib.inference.framing import read_pgm, square
 from chalicelib.inference.manifest import WEIGHTS
 from chalicelib.inference.model import load, prove_pack
-from chalicelib.inference.packs import activate, load_manifest, verify_pack
+from chalicelib.inference.packs import load_manifest, verify_pack
 from chalicelib.inference.predictor import Predictor
 from tests.unit.inference.packmaking import PGM, install, manifest_of, write_pack
 
@@ -160,6 +159,23 @@ def test_the_box_is_what_the_square_shows(
     assert down == pytest.approx(50, abs=0.5)
 
 
+@pytest.mark.parametrize("shape", [(9_000, 300), (300, 9_000)])
+def test_a_long_strip_is_not_padded_to_gigabytes(shape: tuple[int, int]) -> None:
+    """Shrunk before it is padded, it gives what padding it whole would have given."""
+    height, width = shape
+    strip = torch.linspace(0, 255, height)[:, None] + torch.linspace(0, 255, width)[None]
+    image, (left, top, right, bottom) = square(strip[None, None] / 2, "pad", 64)
+
+    side = max(shape)
+    whole = torch.zeros(1, 1, side, side)
+    whole[0, 0, int(-top) : int(-top) + height, int(-left) : int(-left) + width] = strip / 2
+    wanted, _ = square(whole, "stretch", 64)
+    assert (right - left, bottom - top) == (side, side)
+    assert float((image - wanted).abs().max()) < 2
+    longest, _ = square(torch.full((1, 1, 50_000, 1_000), 9.0), "pad", 64)
+    assert float(longest.max()) == pytest.approx(9, abs=0.01)
+
+
 def test_a_pack_with_another_answer_does_not_prove_itself(tmp_path: Path) -> None:
     manifest = manifest_of("alpha", "1", 0)
     manifest["golden"]["probabilities"] = [0.99]
@@ -186,51 +202,6 @@ def test_weights_that_are_no_safetensors_are_refused(tmp_path: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ModelUnavailable, match="no safetensors"):
         load(load_manifest(folder))
-
-
-def test_another_active_pack_takes_over_after_the_refresh(tmp_path: Path) -> None:
-    now = [0.0]
-    install(tmp_path, version="1")
-    install(tmp_path, version="2", seed=1)
-    activate(tmp_path, "alpha", "1")
-    predictor = Predictor(tmp_path, refresh=30, clock=lambda: now[0])
-    assert predictor.facts().ref.version == "1"
-    activate(tmp_path, "alpha", "2")
-    now[0] = 29
-    assert predictor.facts().ref.version == "1"
-    now[0] = 31
-    assert predictor.facts().ref.version == "2"
-    assert [facts.ref.version for facts in predictor.installed()] == ["1", "2"]
-
-
-def test_a_running_function_follows_within_a_minute(tmp_path: Path) -> None:
-    now = [0.0]
-    install(tmp_path, version="1")
-    install(tmp_path, version="2", seed=1)
-    activate(tmp_path, "alpha", "1")
-    predictor = Predictor(tmp_path, clock=lambda: now[0])
-    assert predictor.predict(radiograph(drawn())).model.version == "1"
-    activate(tmp_path, "alpha", "2")
-    now[0] = 60
-    assert predictor.predict(radiograph(drawn())).model.version == "2"
-
-
-def test_a_pack_that_fails_does_not_replace_the_one_that_serves(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    now = [0.0]
-    install(tmp_path, version="1")
-    activate(tmp_path, "alpha", "1")
-    predictor = Predictor(tmp_path, refresh=30, clock=lambda: now[0])
-    predictor.prove()
-    manifest = manifest_of("alpha", "2", 1)
-    manifest["golden"]["probabilities"] = [0.999]
-    write_pack(tmp_path, manifest, seed=1)
-    activate(tmp_path, "alpha", "2")  # hashes agree; only the answer gives it away
-    now[0] = 31
-    with caplog.at_level(logging.WARNING):
-        assert predictor.predict(radiograph(drawn())).model.version == "1"
-    assert "golden input" in caplog.text
 
 
 def test_no_pack_is_model_unavailable(tmp_path: Path) -> None:
@@ -262,7 +233,6 @@ def test_the_shipped_pack_is_sound(shipped: Predictor) -> None:
     assert pack.manifest.files[WEIGHTS].bytes <= 8_000_000
     shipped.prove()
     (facts,) = shipped.facts().labels
-    assert facts.auroc is not None
     assert facts.auroc is not None
     assert facts.auroc >= 0.89  # what the card reports is 0.895; never ship a worse one
 
