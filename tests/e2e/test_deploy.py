@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from admin_cli import emulator
 from admin_cli.console import CliError
 from admin_cli.deploying import deployment
 from admin_cli.deploying.data_removal import remove_data
@@ -27,8 +26,8 @@ from admin_cli.deploying.teardown_plan import KEEP, REMOVE, destroy_changes
 from admin_cli.foundation import apply_foundation, find_stack, read_foundation
 from admin_cli.local.stack import install_packs
 from admin_cli.stage import open_stage
-from tests.e2e.conftest import Radgate
-from tests.fresh import forget_everything
+from tests.e2e.staged import StagedRadgate
+from tests.local_aws import own_local_aws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,29 +57,10 @@ class Killed(BaseException):
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A local AWS of its own, with this process pointed at it: these tests tear it down."""
-    home = tmp_path_factory.mktemp("deploy") / "home"
-    stages = home.parent / "stages.toml"
-    stages.write_text(STAGES, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ENDPOINT_URL", *emulator.LOCAL_CREDENTIALS):
-            patch.setenv(name, "put back after the tests")
-        patch.setenv("RADGATE_STAGES", str(stages))
-        patch.setenv("RADGATE_HOME", str(home))
-        emulator.start(home)
-        try:
-            emulator.use_local_endpoint(home)
-            forget_everything()  # clients that other tests made for another local AWS
-            yield home
-        finally:
-            forget_everything()
-            emulator.stop(home)
-
-
-class Deploys(Radgate):
-    """The command line on this stage."""
-
-    def environment(self) -> dict[str, str]:
-        return super().environment() | {"RADGATE_STAGES": str(self.home.parent / "stages.toml")}
+    radgate = StagedRadgate.beside(tmp_path_factory.mktemp("deploy"), STAGES)
+    environment = {"RADGATE_STAGES": str(radgate.stages), "RADGATE_HOME": str(radgate.home)}
+    with own_local_aws(radgate.home, **environment) as home:
+        yield home
 
 
 def rolled_out(home: Path, told: list[str] | None = None) -> Deployment:
@@ -296,7 +276,7 @@ def move(home: Path) -> None:
         )
     ]
     own = f'network = "existing"\nvpc_id = "{network}"\nsubnet_ids = {json.dumps(subnets)}'
-    stages = home.parent / "stages.toml"
+    stages = StagedRadgate(home).stages
     stages.write_text(STAGES.replace('network = "new"', own), encoding="utf-8")
     settings = stage_settings("local")
     file_system = read_foundation("local").FileSystemId
@@ -312,7 +292,7 @@ def move(home: Path) -> None:
 
 def test_a_live_stage_keeps_its_network_and_its_name(home: Path) -> None:
     rolled_out(home)
-    stages = home.parent / "stages.toml"
+    stages = StagedRadgate(home).stages
     before, text = state(), stages.read_text(encoding="utf-8")
     wrong = {
         STAGES.replace("new", 'new"\nvpc_cidr = "10.99.0.0/24'): "cannot move to another network",
@@ -321,7 +301,7 @@ def test_a_live_stage_keeps_its_network_and_its_name(home: Path) -> None:
     for changed, reason in wrong.items():
         stages.write_text(changed, encoding="utf-8")
         try:
-            refused = Deploys(home).run("deploy")
+            refused = StagedRadgate(home).run("deploy")
             assert (refused.returncode, refused.stdout) == (1, "")
             assert reason in refused.stderr
             assert "radgate --stage local destroy" in refused.stderr
@@ -359,9 +339,9 @@ def test_functions_that_nobody_wrote_down_are_removed_too(home: Path) -> None:
 
 
 def test_destroy_asks_for_the_stages_name(home: Path) -> None:
-    planned = Deploys(home).json("destroy", "--dry-run", "--data", "delete")
+    planned = StagedRadgate(home).json("destroy", "--dry-run", "--data", "delete")
     assert {"step": "data", "action": "remove", "what": "0 API keys and 1 usage plans"} in planned
-    refused = Deploys(home).run("destroy")
+    refused = StagedRadgate(home).run("destroy")
     assert refused.returncode == 1
     assert "give --yes" in refused.stderr
     assert find_stack("local") is not None

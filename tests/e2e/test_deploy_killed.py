@@ -21,7 +21,7 @@ from admin_cli.__main__ import run
 from admin_cli.deploying.api_routes import ALIAS
 from admin_cli.deploying.fresh_processes import VARIABLE
 from admin_cli.deploying.keeping_warm import rule_name
-from tests.e2e.conftest import Radgate
+from tests.e2e.staged import WARM, StagedRadgate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,13 +29,6 @@ if TYPE_CHECKING:
 
 # Whole deploys with torch on the mount; a busy machine takes minutes for each.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(5400)]
-STAGES = """
-[local]
-network = "new"
-log_days = 7
-provisioned_concurrency = 1
-warm_every_minutes = 5
-"""
 # A line of progress for each step, in the order of their first appearance.
 STEPS = (
     "stack radgate-local: creating",
@@ -60,23 +53,15 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([__name__, "admin_cli.deploying.deploy"])
 
 
-class Deploys(Radgate):
-    """The command line on a stage with a file system, kept warm."""
-
-    def environment(self) -> dict[str, str]:
-        return super().environment() | {"RADGATE_STAGES": str(self.home.parent / "stages.toml")}
-
-
 @pytest.fixture(scope="module")
-def radgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deploys]:
+def radgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StagedRadgate]:
     """A local AWS with nothing on it."""
-    home = tmp_path_factory.mktemp("killed") / "home"
-    (home.parent / "stages.toml").write_text(STAGES, encoding="utf-8")
-    emulator.start(home)
+    radgate = StagedRadgate.beside(tmp_path_factory.mktemp("killed"), WARM)
+    emulator.start(radgate.home)
     try:
-        yield Deploys(home)
+        yield radgate
     finally:
-        emulator.stop(home)
+        emulator.stop(radgate.home)
 
 
 def command_line(arguments: Sequence[str], environment: dict[str, str], told: Connection) -> None:
@@ -88,7 +73,7 @@ def command_line(arguments: Sequence[str], environment: dict[str, str], told: Co
         sys.exit(run(arguments))
 
 
-def killed(radgate: Deploys, words: str = "", seconds: float = RUN_SECONDS) -> bool:
+def killed(radgate: StagedRadgate, words: str = "", seconds: float = RUN_SECONDS) -> bool:
     """Run a deploy and kill it at the first line with `words`, or after `seconds`.
 
     False when it came to its end before.
@@ -113,7 +98,7 @@ def killed(radgate: Deploys, words: str = "", seconds: float = RUN_SECONDS) -> b
     return process.exitcode == -signal.SIGKILL
 
 
-def wait_for_lock(radgate: Deploys) -> None:
+def wait_for_lock(radgate: StagedRadgate) -> None:
     """Wait until Chalice, if a killed run has left it, has noticed that nobody listens."""
     deadline = time.monotonic() + RUN_SECONDS
     with (radgate.home / "deploy-local.lock").open("w", encoding="utf-8") as lock:
@@ -127,7 +112,7 @@ def wait_for_lock(radgate: Deploys) -> None:
                 return
 
 
-def test_a_deploy_that_is_killed_at_each_step_ends_well(radgate: Deploys) -> None:
+def test_a_deploy_that_is_killed_at_each_step_ends_well(radgate: StagedRadgate) -> None:
     for words in STEPS:
         assert killed(radgate, words), words
     # Anywhere: in the middle of a step as well.
@@ -148,7 +133,7 @@ def test_a_deploy_that_is_killed_at_each_step_ends_well(radgate: Deploys) -> Non
     assert_single_and_warm(radgate, tree)
 
 
-def assert_single_and_warm(radgate: Deploys, tree: str) -> None:
+def assert_single_and_warm(radgate: StagedRadgate, tree: str) -> None:
     """One API, which leads to processes that are kept ready and have the tree that serves."""
     found = emulator.running(radgate.home)
     assert found is not None

@@ -13,13 +13,12 @@ import boto3
 import httpx
 import pytest
 
-from admin_cli import emulator
 from admin_cli.deploying.deployment_record import read_deployment
 from admin_cli.deploying.emit_plans import clients_to_plan
 from admin_cli.deploying.smoke import phantom
 from admin_cli.local.iam import SWITCH
-from tests.e2e.conftest import Radgate
-from tests.fresh import forget_everything
+from tests.e2e.staged import WARM, StagedRadgate
+from tests.local_aws import own_local_aws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,23 +26,13 @@ if TYPE_CHECKING:
 
 # One deploy with torch on the mount; a busy machine takes minutes.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-STAGES = """
-[local]
-network = "new"
-log_days = 7
-provisioned_concurrency = 1
-warm_every_minutes = 5
-"""
 CODE = "code-of-the-pipeline"
 STACK = "radgate-local"
 LONG = 1800
 
 
-class Emitting(Radgate):
+class Emitting(StagedRadgate):
     """The command line on a stage with a file system, and an operator's own pipeline."""
-
-    def environment(self) -> dict[str, str]:
-        return super().environment() | {"RADGATE_STAGES": str(self.home.parent / "stages.toml")}
 
     def emit(self, name: str) -> tuple[Path, str]:
         """Return the folder of an emitted template, and what the command said."""
@@ -56,21 +45,10 @@ class Emitting(Radgate):
 @pytest.fixture(scope="module")
 def radgate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emitting]:
     """A local AWS of its own, with this process pointed at it."""
-    home = tmp_path_factory.mktemp("emitted") / "home"
-    (home.parent / "stages.toml").write_text(STAGES, encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ENDPOINT_URL", *emulator.LOCAL_CREDENTIALS):
-            patch.setenv(name, "put back after the tests")
-        patch.setenv(SWITCH, "1")  # each function under its own role
-        patch.setenv("RADGATE_HOME", str(home))
-        emulator.start(home)
-        try:
-            emulator.use_local_endpoint(home)
-            forget_everything()
-            yield Emitting(home)
-        finally:
-            forget_everything()
-            emulator.stop(home)
+    radgate = Emitting.beside(tmp_path_factory.mktemp("emitted"), WARM)
+    enforcing = {SWITCH: "1"}  # each function under its own role
+    with own_local_aws(radgate.home, RADGATE_HOME=str(radgate.home), **enforcing):
+        yield radgate
 
 
 def apply(folder: Path, *, create: bool) -> dict[str, str]:

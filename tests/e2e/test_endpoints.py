@@ -15,14 +15,12 @@ import boto3
 import httpx
 import pytest
 
-from admin_cli import emulator
 from admin_cli.deploying import deployment
 from admin_cli.foundation import apply_foundation
-from tests.fresh import forget_everything
+from tests.local_aws import own_local_aws
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from admin_cli.deploying.deployment_record import Deployment
 
@@ -45,27 +43,16 @@ def domain(name: str, region: str, path: str) -> str:
 @pytest.fixture(scope="module")
 def deploys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Deployment]]:
     """Yield what deploys with the given settings, on a local AWS of its own."""
-    home: Path = tmp_path_factory.mktemp("endpoints") / "home"
+    home = tmp_path_factory.mktemp("endpoints") / "home"
     stages = home.parent / "stages.toml"
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("AWS_ENDPOINT_URL", *emulator.LOCAL_CREDENTIALS):
-            patch.setenv(name, "put back after the tests")
-        patch.setenv("RADGATE_STAGES", str(stages))
-        patch.setenv("RADGATE_HOME", str(home))
-        emulator.start(home)
-        try:
-            emulator.use_local_endpoint(home)
-            forget_everything()
+    with own_local_aws(home, RADGATE_STAGES=str(stages), RADGATE_HOME=str(home)):
 
-            def deploy(text: str) -> Deployment:
-                stages.write_text(text, encoding="utf-8")
-                found = apply_foundation("local")
-                return deployment.deploy("local", found, home, lambda _text: None, force=False)
+        def deploy(text: str) -> Deployment:
+            stages.write_text(text, encoding="utf-8")
+            found = apply_foundation("local")
+            return deployment.deploy("local", found, home, lambda _text: None, force=False)
 
-            yield deploy
-        finally:
-            forget_everything()
-            emulator.stop(home)
+        yield deploy
 
 
 def api(made: Deployment) -> dict[str, Any]:

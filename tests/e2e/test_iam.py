@@ -25,6 +25,7 @@ from chalicelib.aws import ClientSessions
 from chalicelib.reports.store import S3DocumentStore
 from tests.e2e.forbidden import BEYOND, FORBIDDEN, item, put
 from tests.foundation_table import table_definition
+from tests.local_aws import own_local_aws
 from tests.unit.test_policies import FUNCTIONS
 
 if TYPE_CHECKING:
@@ -57,17 +58,8 @@ class Account:
 
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
-    with pytest.MonkeyPatch.context() as patch:
-        home = tmp_path_factory.mktemp("iam") / "home"
-        home.mkdir()
-        for name in (*emulator.LOCAL_CREDENTIALS, "AWS_ENDPOINT_URL"):
-            patch.setenv(name, "")  # so that what `use_local_endpoint` sets is undone
-        emulator.start(home)
-        try:
-            emulator.use_local_endpoint(home)
-            yield make_account()
-        finally:
-            emulator.stop(home)
+    with own_local_aws(tmp_path_factory.mktemp("iam") / "home"):
+        yield make_account()
 
 
 def make_account() -> Account:

@@ -18,6 +18,7 @@ from admin_cli.deploying.stage_config import ON_EFS
 from admin_cli.deploying.staging import MOUNT, deploy_values, resolve
 from admin_cli.foundation import Foundation, apply_foundation
 from chalicelib.aws import ClientSessions
+from tests.local_aws import own_local_aws
 from tests.unit.test_policies import CHALICE, listed
 
 if TYPE_CHECKING:
@@ -136,18 +137,11 @@ def test_what_is_no_functions_business_does_not_pass(
 
 
 @pytest.fixture
-def local_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def local_aws(tmp_path: Path) -> Iterator[Path]:
     """The local AWS, with this process pointed at it; settings are read from the file returned."""
     stages = tmp_path / "stages.toml"
-    monkeypatch.setenv("RADGATE_STAGES", str(stages))
-    for name in ("AWS_ENDPOINT_URL", *emulator.LOCAL_CREDENTIALS):
-        monkeypatch.setenv(name, "put back after the test")
-    emulator.start(tmp_path)
-    try:
-        emulator.use_local_endpoint(tmp_path)
+    with own_local_aws(tmp_path, RADGATE_STAGES=str(stages)):
         yield stages
-    finally:
-        emulator.stop(tmp_path)
 
 
 def test_a_new_network_is_private_and_in_two_zones(local_aws: Path) -> None:

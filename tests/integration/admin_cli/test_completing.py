@@ -12,7 +12,6 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from admin_cli import emulator
 from admin_cli.deploying.api_settings import ACCESS_LOG, api_patches, apply_api_settings
 from admin_cli.deploying.deployment_record import Deployment
 from admin_cli.deploying.log_groups import keep_logs
@@ -20,6 +19,7 @@ from admin_cli.deploying.mounting import mount, unmounted
 from admin_cli.deploying.stage_settings import StageSettings
 from admin_cli.gateway import Gateway
 from admin_cli.tenants.plan_coverage import cover_plans, uncovered
+from tests.local_aws import own_local_aws
 from tests.unit.test_policies import foundation
 
 if TYPE_CHECKING:
@@ -46,16 +46,10 @@ FOUNDATION = foundation("dev").model_copy(
 
 
 @pytest.fixture(autouse=True)
-def local_aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def local_aws(tmp_path: Path) -> Iterator[None]:
     """The local AWS: the other simulation forgets mounts and cannot encrypt log groups."""
-    for name in ("AWS_ENDPOINT_URL", *emulator.LOCAL_CREDENTIALS):
-        monkeypatch.setenv(name, "put back after the test")
-    emulator.start(tmp_path)
-    try:
-        emulator.use_local_endpoint(tmp_path)
+    with own_local_aws(tmp_path):
         yield
-    finally:
-        emulator.stop(tmp_path)
 
 
 @pytest.fixture
