@@ -39,6 +39,14 @@ def chest() -> bytes:
 
 
 @pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> boto3.session.Session:
+    """The session that clients come from, for a test that listens to their calls."""
+    own = boto3.session.Session()
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", own)
+    return own
+
+
+@pytest.fixture
 def table(monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
     """Make the foundation on moto from its own template and point the app at it."""
     for name, value in {

@@ -129,7 +129,7 @@ LAMBDA = {
 TRACED = f"""
 from dataclasses import replace
 from chalicelib import bootstrap
-from tests.unit.services.test_worker import Bench
+from tests.unit.services.worker.conftest import Bench
 
 bench = Bench()
 bench.worker = replace(bench.worker, stopwatch=bootstrap.stopwatch)

@@ -25,8 +25,8 @@ from chalicelib.tenants.jobs import DynamoJobStore
 from chalicelib.tenants.ledger import DynamoLedger
 from chalicelib.tenants.studies import DynamoStudyStore
 from tests.fakes.values import a_caller, a_client, a_plan
+from tests.integration.admin_cli.commands.conftest import Radgate
 from tests.integration.admin_cli.conftest import make_api
-from tests.integration.admin_cli.test_commands import Radgate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

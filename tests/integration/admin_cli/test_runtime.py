@@ -22,7 +22,7 @@ from chalicelib.runtime.store import PREFIX, S3Source, part_name
 from chalicelib.runtime.sync import Sync
 from chalicelib.runtime.trees import Trees
 from tests.fakes.runtime import EasyTrial, FolderSource, make_tree
-from tests.integration.test_foundation import resources
+from tests.integration.test_foundation_template import resources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,8 +15,8 @@ from admin_cli.foundation import apply_foundation
 from admin_cli.stage import Stage
 from chalicelib import aws
 from chalicelib.tenants.audit import Trail
+from tests.integration.admin_cli.commands.conftest import Radgate
 from tests.integration.admin_cli.conftest import Killed
-from tests.integration.admin_cli.test_commands import Radgate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,80 +1,34 @@
-"""Uploads, queued studies and erasure through the whole app, with the real adapters over moto."""
+"""Posted and uploaded studies through the whole app, with the real adapters over moto."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
-import boto3
 import pytest
-import requests
-from pydicom.data import get_testdata_file
 
 from app import app
 from chalicelib import aws, bootstrap, settings
-from chalicelib.domain import LAST_BYTES, MAX_UPLOAD_BYTES, UPLOAD_LINK, Message, Scope
+from chalicelib.domain import MAX_UPLOAD_BYTES
 from chalicelib.inputs import MAX_BODY_BYTES
-from chalicelib.services.timing import Deadline
 from chalicelib.tenants import keys, records
 from tests.fakes.gateway import FakeGateway
 from tests.fakes.values import a_client, a_plan
 from tests.integration.conftest import admit, refused
+from tests.integration.intake.conftest import (
+    KEY,
+    messages,
+    objects,
+    open_upload,
+    post_study,
+    queue_upload,
+    send,
+    used,
+)
 
 if TYPE_CHECKING:
-    from io import StringIO
-
     from mypy_boto3_dynamodb.service_resource import Table
-
-    from tests.fakes.gateway import Answer
-
-FORM_IS_OVER = UPLOAD_LINK + LAST_BYTES + timedelta(seconds=1)
-KEY = {"Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"'}
-
-
-@pytest.fixture(scope="module")
-def large_chest() -> bytes:
-    """Return a real chest PA as uncompressed DICOM: 7.2 MB, too large for the gateway."""
-    path = get_testdata_file("RG1_UNCI.dcm", download=False)
-    assert isinstance(path, str)
-    return Path(path).read_bytes()
-
-
-def post_study(gateway: FakeGateway, body: bytes, **headers: str) -> Answer:
-    return gateway.call("POST", "/studies", body=body, headers=headers)
-
-
-def queue_upload(gateway: FakeGateway, upload_id: str, **headers: str) -> Answer:
-    return post_study(gateway, json.dumps({"upload_id": upload_id}).encode(), **headers)
-
-
-def open_upload(gateway: FakeGateway, size: int) -> Any:
-    asked = json.dumps({"size": size, "content_type": "application/dicom"}).encode()
-    answer = gateway.call("POST", "/uploads", body=asked)
-    assert answer.status == 201
-    return answer.json()
-
-
-def send(form: dict[str, Any], body: bytes) -> None:
-    answer = requests.post(form["url"], data=form["fields"], files={"file": body}, timeout=5)
-    assert answer.ok
-
-
-def messages(url: str) -> list[Message]:
-    received = boto3.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10)
-    return [Message.model_validate_json(one["Body"]) for one in received.get("Messages", [])]
-
-
-def objects() -> list[str]:
-    listed = boto3.client("s3").list_objects_v2(Bucket=settings.settings().bucket)
-    return [one["Key"] for one in listed.get("Contents", [])]
-
-
-def used(gateway: FakeGateway) -> int:
-    return int(gateway.get("/account").json()["usage"]["used"])
 
 
 def test_posted_bytes_are_queued(table: Table, chest: bytes) -> None:
@@ -229,124 +183,6 @@ def test_what_goes_beyond_a_clients_share_waits_in_the_bulk_queue(
     assert len(messages(queues.bulk_queue_url)) == 2
 
 
-def test_queueing_and_erasing_need_the_scope_to_write(table: Table, chest: bytes) -> None:
-    reader = admit(table, scopes=frozenset({Scope.STUDIES_READ}))
-    refused(post_study(reader, chest), 403, "insufficient_scope")
-    refused(reader.call("POST", "/uploads", body=b"{}"), 403, "insufficient_scope")
-    answer = reader.call("DELETE", "/studies/{study_id}", path={"study_id": "st_x"})
-    refused(answer, 403, "insufficient_scope")
-
-
-# --- erasure ----------------------------------------------------------------------------
-
-
-def erase(gateway: FakeGateway, study_id: str) -> Answer:
-    return gateway.call("DELETE", "/studies/{study_id}", path={"study_id": study_id})
-
-
-def test_nothing_of_an_erased_study_is_left(
-    table: Table, chest: bytes, log: StringIO, capfd: pytest.CaptureFixture[str]
-) -> None:
-    gateway = admit(table)
-    study = gateway.call("POST", "/xray", body=chest).json()
-    assert len(objects()) >= 1
-    answer = erase(gateway, study["id"])
-    assert (answer.status, answer.body) == (204, b"")
-    assert objects() == []
-    rows = [row for row in table.scan()["Items"] if study["id"] in str(row)]
-    assert [row["sk"] for row in rows] == [f"STUDY#{study['id']}"]
-    lines = [json.loads(line) for line in log.getvalue().splitlines()]
-    [told] = [line for line in lines if line["message"] == "study erased"]
-    assert (told["client"], told["study_id"]) == (a_client().id, study["id"])
-    captured = capfd.readouterr()
-    everything = json.dumps(rows, default=str) + log.getvalue() + captured.out + captured.err
-    for word in (
-        study["label"],
-        study["image"]["sha256"],
-        study["model"]["sha256"],
-        *(str(finding["probability"]) for finding in study["findings"]),
-        "findings",
-        "label",
-    ):
-        assert word not in everything
-    left = gateway.get("/studies/{study_id}", study_id=study["id"]).json()
-    assert {name for name, value in left.items() if value} == {"id", "status", "created_at", "mode"}
-    assert (left["status"], left["created_at"]) == ("deleted", study["created_at"])
-    refused(gateway.get("/studies/{study_id}/report", study_id=study["id"]), 404, "not_found")
-    assert used(gateway) == 1
-
-
-def test_nothing_of_an_erased_upload_is_left_whatever_its_form_takes_later(
-    table: Table, chest: bytes, log: StringIO, capfd: pytest.CaptureFixture[str]
-) -> None:
-    gateway = admit(table, mode="test")
-    form = open_upload(gateway, len(chest))
-    send(form, chest)
-    study_id = queue_upload(gateway, form["upload_id"], **KEY).json()["id"]
-    send(form, chest[::-1])
-    message = Message(client_id="acme", study_id=study_id)
-    assert bootstrap.worker().work([message]) == (None,)
-    study = gateway.get("/studies/{study_id}", study_id=study_id).json()
-    assert study["image"]["sha256"] == hashlib.sha256(chest).hexdigest()
-    word = {str(row["sk"])[:4]: row for row in table.scan()["Items"]}["ONCE"]
-    assert erase(gateway, study_id).status == 204
-    assert objects() == []
-    # The form is still good. What comes now is of no study, and goes when the form has ended.
-    send(form, chest)
-    assert objects() == [form["fields"]["key"]]
-    refused(queue_upload(gateway, form["upload_id"], **KEY), 409, "idempotency_conflict")
-    refused(queue_upload(gateway, form["upload_id"]), 404, "not_found")
-    bootstrap.sweeper().sweep(Deadline(50))
-    assert objects() == [form["fields"]["key"]]
-    made_long_ago(table, form["upload_id"])
-    bootstrap.sweeper().sweep(Deadline(50))
-    assert objects() == []
-    rows = [row for row in table.scan()["Items"] if row["sk"] != "CLIENT"]
-    assert not [row for row in rows if str(row["sk"]).startswith("UPLOAD#")]
-    assert [row["sk"] for row in rows if study_id in str(row)] == [f"STUDY#{study_id}"]
-    captured = capfd.readouterr()
-    everything = json.dumps(rows, default=str) + log.getvalue() + captured.out + captured.err
-    for secret in (
-        study["image"]["sha256"],
-        word["fingerprint"],
-        study["label"],
-        *(str(finding["probability"]) for finding in study["findings"]),
-    ):
-        assert secret not in everything
-
-
-def made_long_ago(table: Table, upload_id: str) -> None:
-    """Let the time pass that the form of a spent upload is good for."""
-    table.update_item(
-        Key=records.upload_key("acme", upload_id),
-        UpdateExpression="SET gsi1sk = :then",
-        ConditionExpression="attribute_exists(gsi1sk)",
-        ExpressionAttributeValues={":then": records.moment(bootstrap.now() - FORM_IS_OVER)},
-    )
-
-
-def test_a_queued_study_is_erased_with_its_bytes(table: Table, chest: bytes) -> None:
-    gateway = admit(table)
-    study_id = post_study(gateway, chest).json()["id"]
-    assert erase(gateway, study_id).status == 204
-    assert objects() == []
-    assert "Item" not in table.get_item(Key=records.job_key(study_id))
-    assert bootstrap.job_store().begin("acme", study_id) is None
-
-
-def test_erasing_again_is_no_error_and_anothers_study_is_not_there(
-    table: Table, chest: bytes
-) -> None:
-    gateway, stranger = admit(table), admit(table, a_client("other"))
-    study_id = post_study(gateway, chest).json()["id"]
-    theirs = refused(erase(stranger, study_id), 404, "not_found")
-    assert theirs == refused(erase(stranger, "st_nothing"), 404, "not_found")
-    assert [erase(gateway, study_id).status for _ in range(2)] == [204, 204]
-
-
-# --- the gateway's time limit -----------------------------------------------------------
-
-
 def test_a_request_that_has_used_its_time_up_is_queued(table: Table, chest: bytes) -> None:
     gateway = admit(table)
     began = int(bootstrap.now().timestamp() * 1000) - 25_000
@@ -371,31 +207,3 @@ def test_a_gateway_whose_clock_runs_ahead_costs_no_time(
     began = int(bootstrap.now().timestamp() * 1000) + ahead
     answer = gateway.call("POST", "/xray", body=chest, context={"requestTimeEpoch": began})
     assert answer.status == 200
-
-
-def test_no_key_no_image_and_no_upload_reach_the_log(
-    table: Table, chest: bytes, log: StringIO, capfd: pytest.CaptureFixture[str]
-) -> None:
-    gateway = admit(table)
-    form = open_upload(gateway, len(chest))
-    send(form, chest)
-    queue_upload(gateway, form["upload_id"], **KEY)
-    queue_upload(gateway, form["upload_id"], **KEY)
-    captured = capfd.readouterr()
-    everything = log.getvalue() + captured.out + captured.err
-    assert gateway.key is not None
-    for secret in (
-        gateway.key[3:35],
-        keys.sha256(gateway.key),
-        KEY["Idempotency-Key"].strip('"'),
-        form["upload_id"],
-        form["fields"]["key"].rpartition("-")[2],
-        "RG1",
-    ):
-        assert secret not in everything
-    lines = [json.loads(line) for line in log.getvalue().splitlines()]
-    assert [(line["route"], line["status"]) for line in lines if "route" in line] == [
-        ("/uploads", 201),
-        ("/studies", 202),
-        ("/studies", 202),
-    ]
