@@ -43,11 +43,12 @@ class Figure:
 
 
 BOTH = "beside ONNX Runtime"
+APP = "app.ratios.import app.ratio_"
 # The service first: its deploy makes the package whose size the footprint reports.
 PARTS = (
     Part("service", ("service",)),
     Part("footprint", ("footprint",)),
-    Part("first findings", ("coldstart", "--seconds", "420"), 600),
+    Part("first findings", ("coldstart", "--seconds", "480"), 600),
     Part("cardionet", ("predict",)),
     Part("DenseNet-121", ("densenet", "--alone", "--json")),
     Part(BOTH, ("densenet", "--json")),
@@ -61,6 +62,8 @@ FIGURES = (
     Figure("cardionet from 512 x 512 to findings", "cardionet", "median_ms", "ms", 15),
     Figure("  the best of them", "cardionet", "best_ms", "ms"),
     Figure("cardionet / eager", "cardionet", "ratio_to_eager"),
+    Figure("import app / without bytecode, CPU", "first findings", APP + "cpu", "", 0.8),
+    Figure("import app / without bytecode, wall", "first findings", APP + "wall"),
     Figure("first findings / import torch, CPU", "first findings", "first.ratio_cpu", "", 1.3),
     Figure("first findings / import torch, wall", "first findings", "first.ratio_wall", "", 1.3),
     Figure("from a cold disk / naive, wall", "first findings", "disk.ratio_wall"),

@@ -1,11 +1,13 @@
 """How long a fresh process takes to its first findings, and what that costs on a cold mount.
 
 `python -m benchmarks.coldstart` prints one JSON document, and each run as it ends to stderr.
-`first`: packages as installed here, caches warm; from bytes of a PNG to findings, against
-`import torch` alone. `disk` and `network`: packages and pack as they lie on EFS, in a process that
-has the Lambda zip's packages and nothing else, by two slow ways (see `mounts`); null where this
-machine does not have one. All ways take turns, so that a busy machine slows all alike. After
-`--seconds` it ends with the medians of what it has.
+`app`: what a function imports as it starts, and with it what the first report does, from the
+unpacked zip in a folder that nobody may write to, with its bytecode and without. `first`: packages
+as installed here, caches warm; from bytes of a PNG to findings, against `import torch` alone.
+`disk` and `network`: packages and pack as they lie on EFS, in a process that has the Lambda zip's
+packages and nothing else, by two slow ways (see `mounts`); null where this machine does not have
+one. All ways take turns, so that a busy machine slows all alike. After `--seconds` it ends with the
+medians of what it has.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import mounts
+from benchmarks import mounts, zipped
 from benchmarks.fresh import ROOT, TooLate, medians, run
 
 if TYPE_CHECKING:
@@ -35,6 +37,10 @@ radiograph = ImageDecoder(gate=predictor).decode(Path(sys.argv[2]).read_bytes())
 predictor.judge(radiograph)  # the golden image is drawn: the gate may refuse it
 assert predictor.predict(radiograph).findings
 """
+# As the process begins, and what the first report asks the zip for besides.
+STARTS = {"import app": "import app\n", "and report": "import app, chalicelib.reports.page\n"}
+# The standard library, the zip, nothing else: neither what is installed nor the checkout.
+ALONE = ("-S", "-P", "-B")
 # What the usual handler does: packages on the path, imports at the top, then the model.
 NAIVE = """
 import sys
@@ -114,6 +120,22 @@ def ratio(figures: dict[str, dict[str, float]], one: str, other: str, name: str)
     return round(figures[one][name] / figures[other][name], 3)
 
 
+def start(meter: Meter, rounds: int) -> dict[str, Any]:
+    """Compare starts from the unpacked zip with its bytecode and without."""
+    found: dict[str, Any] = {}
+    with zipped.unpacked(tell) as folders:
+        programs: dict[str, Callable[..., dict[str, float]]] = {
+            f"{what}, {kind}": partial(run, program, path=[folder], options=ALONE)
+            for what, program in STARTS.items()
+            for kind, folder in folders.items()
+        }
+        figures = meter.turns("app", rounds, programs)
+    for what in STARTS:
+        both = f"{what}, bytecode", f"{what}, sources"
+        found[what] = {f"ratio_{name}": ratio(figures, *both, name) for name in ("cpu", "wall")}
+    return figures | {"ratios": found}
+
+
 def first(meter: Meter, rounds: int, png: Path) -> dict[str, Any]:
     """Compare the first findings with `import torch`."""
     findings = FIRST, ROOT / "models", png
@@ -157,7 +179,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600, help="after which it ends")
     options = parser.parse_args()
     meter, png = Meter(options.seconds), image(mounts.HOME)
-    document: dict[str, Any] = {"first": first(meter, options.rounds, png)}
+    document: dict[str, Any] = {"app": start(meter, options.rounds)}
+    document["first"] = first(meter, options.rounds, png)
     mounts.fill(tell)
     for what, slow_way in (("disk", mounts.disk), ("network", mounts.network)):
         with slow_way() as slow:

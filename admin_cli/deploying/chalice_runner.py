@@ -129,7 +129,7 @@ def functions_of(memory: str | None) -> dict[str, str]:
 
 
 def forget_old_packages(build: Path) -> None:
-    """Keep the newest zip of Chalice's cache: each change of code leaves one of 11 MB behind."""
+    """Keep the newest zip of Chalice's cache: each change of code leaves one of 24 MB behind."""
     zips = (build / ".chalice" / "deployments").glob("*.zip")
     for old in sorted(zips, key=lambda path: path.stat().st_mtime)[:-1]:
         old.unlink(missing_ok=True)

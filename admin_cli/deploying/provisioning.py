@@ -179,7 +179,7 @@ class Entrance:
                 raise  # it is there already
 
     def _prune(self, kept: set[str]) -> None:
-        """Delete old versions, each of which keeps its code of 11 MB."""
+        """Delete old versions, each of which keeps its code of 24 MB."""
         pages = self.functions.get_paginator("list_versions_by_function")
         for page in pages.paginate(FunctionName=self.function):
             for one in page["Versions"]:

@@ -1,8 +1,8 @@
-"""The code of local functions, unpacked and compiled once instead of in every process.
+"""The code of local functions, unpacked once instead of in every process.
 
-MiniStack unpacks the zip anew for each process of a function, and that process compiles what it
-imports: with our packages 60 MB and two and a half seconds, each time. Here all processes with
-the same code share one folder of it, and the bytecode in it. Patches ``ministack==1.5.33``;
+MiniStack unpacks the zip anew for each process of a function: with our packages 74 MB, each time.
+Here all processes with the same code share one folder of it, and what bytecode they write there
+for modules that came without. Patches ``ministack==1.5.33``;
 `tests/integration/test_emulator.py` holds it.
 """
 
