@@ -39,6 +39,15 @@ def chest() -> bytes:
 
 
 @pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An AWS account with nothing in it, in eu-central-1."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> boto3.session.Session:
     """The session that clients come from, for a test that listens to their calls."""
     own = boto3.session.Session()

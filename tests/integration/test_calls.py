@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import app
 from chalicelib import aws
-from chalicelib.delivery import signature
-from chalicelib.domain import SigningSecrets
-from chalicelib.tenants.deployment import DEPLOYMENT_KEY
-from chalicelib.tenants.webhooks import secrets_item
 from tests.fakes.receiver import receiving
-from tests.fakes.values import a_client
-from tests.integration.conftest import admit
-from tests.integration.test_one_id import as_local_stage, notices
+from tests.integration.test_one_id import admit_told, as_local_stage, notices
 from tests.integration.test_worker_function import event
 
 if TYPE_CHECKING:
@@ -59,11 +53,7 @@ def test_a_queued_study_calls_aws_as_often_as_the_operator_s_page_says(
         return Counter(made)
 
     with receiving() as receiver:
-        client = a_client(mail=True, webhook=f"http://127.0.0.1:{receiver.port}/hooks")
-        signing = SigningSecrets(current=signature.new_secret())
-        table.put_item(Item=secrets_item(client.id, signing))
-        table.put_item(Item={**DEPLOYMENT_KEY, "api_url": "https://api.example/v1"})
-        gateway = admit(table, client)
+        gateway = admit_told(table, receiver.port)
         post = partial(gateway.call, "POST", "/studies", body=chest)
         for first in (True, False):
             assert counted(post) == Counter(POST) + Counter(FIRST_POST if first else {})

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import pytest
     from mypy_boto3_dynamodb.service_resource import Table
 
+    from tests.fakes.gateway import FakeGateway
+
 REQUEST = "7f3f0d4e-0b1c-4d83-9a35-5d0c1c2f9b11"
 FAILURE = "unsupported_media_type"  # of what is neither DICOM nor PNG nor JPEG
 SCHEDULED: dict[str, Any] = {
@@ -69,6 +71,15 @@ def as_local_stage(patch: pytest.MonkeyPatch) -> None:
     boto3.client("sesv2").create_email_identity(EmailIdentity="radgate@radgate.example")
 
 
+def admit_told(table: Table, port: int) -> FakeGateway:
+    """Register a client that is told by mail and by a webhook to a port of this machine."""
+    client = a_client(mail=True, webhook=f"http://127.0.0.1:{port}/hooks")
+    signing = SigningSecrets(current=signature.new_secret())
+    table.put_item(Item=secrets_item(client.id, signing))
+    table.put_item(Item={**DEPLOYMENT_KEY, "api_url": "https://api.example/v1"})
+    return admit(table, client)
+
+
 def test_one_id_leads_through_the_logs_of_all_functions(
     table: Table,
     log: StringIO,
@@ -77,11 +88,7 @@ def test_one_id_leads_through_the_logs_of_all_functions(
 ) -> None:
     as_local_stage(monkeypatch)
     with receiving() as receiver:
-        client = a_client(mail=True, webhook=f"http://127.0.0.1:{receiver.port}/hooks")
-        signing = SigningSecrets(current=signature.new_secret())
-        table.put_item(Item=secrets_item(client.id, signing))
-        table.put_item(Item={**DEPLOYMENT_KEY, "api_url": "https://api.example/v1"})
-        gateway = admit(table, client)
+        gateway = admit_told(table, receiver.port)
         answer = gateway.call("POST", "/studies", body=b"broken", context={"requestId": REQUEST})
         study = answer.json()["id"]
         event()  # SQS loses the message, so the sweeper sends another

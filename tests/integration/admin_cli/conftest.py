@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +22,7 @@ from tests.fakes.values import NOON, a_plan
 from tests.integration.tenants.conftest import make_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from mypy_boto3_apigateway import APIGatewayClient
     from mypy_boto3_dynamodb.service_resource import Table
@@ -151,13 +153,20 @@ def make_api() -> tuple[APIGatewayClient, str]:
     return apigateway, api
 
 
-@pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An AWS account with nothing in it, in eu-central-1."""
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    with mock_aws():
-        yield
+def make_functions(names: Iterable[str]) -> None:
+    """Make functions as Chalice leaves them."""
+    role = boto3.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")
+    code = io.BytesIO()
+    with zipfile.ZipFile(code, "w") as archive:
+        archive.writestr("app.py", "")
+    for name in names:
+        boto3.client("lambda").create_function(
+            FunctionName=name,
+            Runtime="python3.12",
+            Handler="app.app",
+            Role=role["Role"]["Arn"],
+            Code={"ZipFile": code.getvalue()},
+        )
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -19,6 +17,7 @@ from admin_cli.deploying.mounting import mount, unmounted
 from admin_cli.deploying.stage_settings import StageSettings
 from admin_cli.gateway import Gateway
 from admin_cli.tenants.plan_coverage import cover_plans, uncovered
+from tests.integration.admin_cli.conftest import make_functions
 from tests.local_aws import own_local_aws
 from tests.unit.test_policies import foundation
 
@@ -55,18 +54,7 @@ def local_aws(tmp_path: Path) -> Iterator[None]:
 @pytest.fixture
 def functions() -> dict[str, str]:
     """Three functions as Chalice leaves them."""
-    role = boto3.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")
-    code = io.BytesIO()
-    with zipfile.ZipFile(code, "w") as archive:
-        archive.writestr("app.py", "")
-    for name in FUNCTIONS.values():
-        boto3.client("lambda").create_function(
-            FunctionName=name,
-            Runtime="python3.12",
-            Handler="app.app",
-            Role=role["Role"]["Arn"],
-            Code={"ZipFile": code.getvalue()},
-        )
+    make_functions(FUNCTIONS.values())
     return FUNCTIONS
 
 

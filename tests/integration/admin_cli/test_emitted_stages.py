@@ -12,9 +12,8 @@ import sys
 import sysconfig
 import zipfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,8 +22,11 @@ from admin_cli.deploying.lambda_packages import OLDEST_ON_AWS, lambda_packages
 from admin_cli.deploying.stage_config import ON_EFS
 from admin_cli.deploying.stage_settings import stage_settings
 from admin_cli.tenants.catalogue import load_plans
-from chalicelib.domain import Client
+from tests.fakes.values import a_client
 from tests.unit.reach import handlers
+
+if TYPE_CHECKING:
+    from chalicelib.domain import Client
 
 # Each is packaged by Chalice and read by cfn-lint: some 20 seconds on a machine of two cores.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -86,16 +88,7 @@ class Emitted:
 
 @pytest.fixture(scope="module")
 def clients() -> list[Client]:
-    return [
-        Client(
-            id=f"client-{name}",
-            name=name,
-            email="it@example.org",
-            plan=plan,
-            created_at=datetime.now(UTC),
-        )
-        for name, plan in load_plans().items()
-    ]
+    return [a_client(f"client-{name}", plan=plan) for name, plan in load_plans().items()]
 
 
 @pytest.fixture(scope="module")

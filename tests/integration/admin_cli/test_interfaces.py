@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from admin_cli.console import CliError
 from admin_cli.deploying.interfaces import WAIT_SECONDS, Interfaces
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 
 @pytest.fixture
-def ec2(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
-        yield boto3.client("ec2", region_name="eu-central-1")
+def ec2(account: None) -> Any:
+    del account
+    return boto3.client("ec2")
 
 
 @pytest.fixture

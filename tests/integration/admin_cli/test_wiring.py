@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
-from moto import mock_aws
 
 from admin_cli.console import CliError
 from admin_cli.deploying.stage_settings import StageSettings, Workers
 from admin_cli.deploying.wiring import TRIES, connect, disconnect, unwired, wires
+from tests.integration.admin_cli.conftest import make_functions
 from tests.unit.test_policies import foundation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mypy_boto3_lambda import LambdaClient
 
 REGION = "eu-central-1"
@@ -28,24 +24,10 @@ SETTINGS = StageSettings(workers=Workers(first=40, bulk=7))
 
 
 @pytest.fixture
-def client() -> Iterator[LambdaClient]:
-    with mock_aws():
-        role = boto3.client("iam", region_name=REGION).create_role(
-            RoleName="r", AssumeRolePolicyDocument="{}"
-        )
-        code = io.BytesIO()
-        with zipfile.ZipFile(code, "w") as archive:
-            archive.writestr("app.py", "")
-        found = boto3.client("lambda", region_name=REGION)
-        for name in FUNCTIONS.values():
-            found.create_function(
-                FunctionName=name,
-                Runtime="python3.12",
-                Handler="app.app",
-                Role=role["Role"]["Arn"],
-                Code={"ZipFile": code.getvalue()},
-            )
-        yield found
+def client(account: None) -> LambdaClient:
+    del account
+    make_functions(FUNCTIONS.values())
+    return boto3.client("lambda")
 
 
 @pytest.fixture

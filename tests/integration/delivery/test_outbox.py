@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from chalicelib.delivery.outbox import SqsOutbox
 from chalicelib.domain import Notice
@@ -17,15 +16,13 @@ from tests.fakes.deliveries import a_delivery, notice_of
 from tests.fakes.values import NOON
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mypy_boto3_sqs import SQSClient
 
 
 @pytest.fixture
-def sqs() -> Iterator[SQSClient]:
-    with mock_aws():
-        yield boto3.client("sqs", region_name="eu-central-1")
+def sqs(account: None) -> SQSClient:
+    del account
+    return boto3.client("sqs")
 
 
 @pytest.fixture

@@ -7,28 +7,22 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 from botocore.config import Config
-from moto import mock_aws
 
 from chalicelib.delivery.queue import SqsJobQueue
 from chalicelib.domain import Message
 from chalicelib.errors import StorageUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mypy_boto3_sqs import SQSClient
 
 MESSAGE = Message(client_id="acme", study_id="st_01JD8Z5M3Q4R6S7T8V9W0XYZAB")
 
 
 @pytest.fixture
-def sqs(monkeypatch: pytest.MonkeyPatch) -> Iterator[SQSClient]:
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    with mock_aws():
-        once = Config(retries={"total_max_attempts": 1})
-        yield boto3.client("sqs", region_name="eu-central-1", config=once)
+def sqs(account: None) -> SQSClient:
+    del account
+    once = Config(retries={"total_max_attempts": 1})
+    return boto3.client("sqs", config=once)
 
 
 @pytest.mark.parametrize("bulk", [False, True])

@@ -14,7 +14,6 @@ import requests
 from botocore.awsrequest import AWSResponse, HTTPHeaders
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from moto import mock_aws
 
 from chalicelib.delivery.sources import S3SourceStore
 from chalicelib.domain import MAX_UPLOAD_BYTES, Upload, UploadForm, new_id
@@ -22,7 +21,7 @@ from chalicelib.errors import NotFound, PayloadTooLarge, StorageUnavailable
 from tests.fakes.intake import InMemorySourceStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from botocore.awsrequest import AWSPreparedRequest
     from mypy_boto3_s3 import S3Client
@@ -51,18 +50,15 @@ def over_http(form: UploadForm, body: bytes) -> bool:
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Client]:
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    with mock_aws():
-        client = boto3.client(
-            "s3",
-            region_name="us-east-1",
-            config=Config(signature_version="s3v4", retries={"total_max_attempts": 1}),
-        )
-        client.create_bucket(Bucket=BUCKET)
-        yield client
+def s3(account: None) -> S3Client:
+    del account
+    client = boto3.client(
+        "s3",
+        region_name="us-east-1",
+        config=Config(signature_version="s3v4", retries={"total_max_attempts": 1}),
+    )
+    client.create_bucket(Bucket=BUCKET)
+    return client
 
 
 def store_on(s3: S3Client, bucket: str = BUCKET) -> S3SourceStore:

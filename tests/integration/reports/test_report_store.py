@@ -11,7 +11,6 @@ import boto3
 import pytest
 import requests
 from botocore.config import Config
-from moto import mock_aws
 
 from chalicelib.domain import REPORT_NAME, heatmap_name, new_id
 from chalicelib.errors import NotFound, StorageUnavailable
@@ -19,7 +18,7 @@ from chalicelib.reports.store import LINK_SECONDS, S3DocumentStore, object_name
 from tests.fakes.reports import STUDY_ID, InMemoryDocumentStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from mypy_boto3_s3 import S3Client
@@ -45,16 +44,11 @@ def over_http(url: str) -> bytes | None:
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Client]:
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    with mock_aws():
-        client = boto3.client(
-            "s3", region_name="us-east-1", config=Config(signature_version="s3v4")
-        )
-        client.create_bucket(Bucket=BUCKET)
-        yield client
+def s3(account: None) -> S3Client:
+    del account
+    client = boto3.client("s3", region_name="us-east-1", config=Config(signature_version="s3v4"))
+    client.create_bucket(Bucket=BUCKET)
+    return client
 
 
 @pytest.fixture(params=["fake", "s3"])

@@ -30,6 +30,8 @@ from tests.fakes.clock import FixedClock
 from tests.fakes.values import NOON, a_caller, a_study
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from mypy_boto3_dynamodb.service_resource import Table
 
     from chalicelib.domain import Caller
@@ -53,6 +55,13 @@ class Meter:
     writes: int = 0
     reads: int = 0
     calls: list[str] = field(default_factory=list)
+
+    @classmethod
+    def on(cls, table: Table) -> Self:
+        """Return one that counts what is asked of the table from now on."""
+        meter = cls()
+        table.meta.client.meta.events.register("before-call.dynamodb", meter.note)
+        return meter
 
     def note(self, params: dict[str, Any], model: Any, **_: Any) -> None:
         self.calls.append(model.name)
@@ -91,14 +100,18 @@ def admit(table: Table) -> Caller:
     return caller
 
 
-def test_a_study_analysed_at_once(table: Table) -> None:
-    caller, clock = admit(table), FixedClock(NOON)
-    meter = Meter()
-    table.meta.client.meta.events.register("before-call.dynamodb", meter.note)
+def let_in(table: Table, caller: Caller, clock: FixedClock) -> None:
+    """Do what comes before the work of every request with an image."""
     directory = DynamoDirectory(table)
     assert directory.identify(caller.key.sha256) is not None
     directory.note_use(caller.key, NOON)
     DynamoLedger(table, clock).usage(caller.client)
+
+
+def test_a_study_analysed_at_once(table: Table) -> None:
+    caller, clock = admit(table), FixedClock(NOON)
+    meter = Meter.on(table)
+    let_in(table, caller, clock)
     DynamoStudyStore(table, clock).add(caller, a_study())
     assert (meter.writes, meter.reads) == (STUDY_WRITE_UNITS, STUDY_READ_UNITS), meter.calls
 
@@ -107,8 +120,7 @@ def test_a_later_look(table: Table) -> None:
     caller, study = admit(table), a_study()
     store = DynamoStudyStore(table, FixedClock(NOON))
     store.add(caller, study)
-    meter = Meter()
-    table.meta.client.meta.events.register("before-call.dynamodb", meter.note)
+    meter = Meter.on(table)
     assert DynamoDirectory(table).identify(caller.key.sha256) is not None
     store.get(caller.client.id, study.id)
     assert (meter.writes, meter.reads) == (0, LOOK_READ_UNITS), meter.calls
@@ -138,12 +150,8 @@ def test_what_the_queue_adds(table: Table) -> None:
         created_at=NOON,
         next_at=NOON,
     )
-    meter = Meter()
-    table.meta.client.meta.events.register("before-call.dynamodb", meter.note)
-    directory = DynamoDirectory(table)
-    assert directory.identify(caller.key.sha256) is not None
-    directory.note_use(caller.key, NOON)
-    DynamoLedger(table, clock).usage(caller.client)
+    meter = Meter.on(table)
+    let_in(table, caller, clock)
     jobs = DynamoJobStore(table, clock)
     jobs.waiting(caller.client.id, 10)
     DynamoIntake(table, clock).enqueue(caller, study, job)

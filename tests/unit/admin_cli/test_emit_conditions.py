@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from admin_cli.deploying.emit_resources import complete
 from admin_cli.deploying.emit_warmth import put_warmth
 from admin_cli.deploying.stage_settings import StageSettings
 from admin_cli.tenants.catalogue import load_plans
-from chalicelib.domain import Client
+from tests.fakes.values import a_client
 from tests.unit.admin_cli.test_emit import packaged
 
 
@@ -120,16 +119,7 @@ def test_other_code_is_another_version() -> None:
 
 def test_each_client_has_its_plan() -> None:
     plans = load_plans()
-    clients = [
-        Client(
-            id=f"client-{name}",
-            name=name,
-            email="it@example.org",
-            plan=plan,
-            created_at=datetime.now(UTC),
-        )
-        for name, plan in plans.items()
-    ]
+    clients = [a_client(f"client-{name}", plan=plan) for name, plan in plans.items()]
     resources: dict[str, Any] = {}
     put_plans(resources, "prod", clients)
     made = {one["Properties"]["UsagePlanName"]: one["Properties"] for one in resources.values()}
