@@ -29,8 +29,8 @@ class CliError(Exception):
 class Console:
     """The global options, and the way out for results and progress.
 
-    With `json` a command calls `print_json` exactly once and `table` or `print` never: stdout
-    is then one JSON document and nothing else.
+    With `json` a command calls `print_json` or `answer` exactly once and `table` or `print` never:
+    stdout is then one JSON document and nothing else.
     """
 
     stage: str
@@ -44,6 +44,13 @@ class Console:
     def print_json(self, obj: object) -> None:
         """Write `obj` (plain data, domain values, times, paths) to stdout as one JSON document."""
         typer.echo(json.dumps(to_jsonable_python(obj), indent=2, ensure_ascii=False))
+
+    def answer(self, obj: object, words: str) -> None:
+        """End a command: with `obj` as JSON where that was asked for, with `words` elsewhere."""
+        if self.json:
+            self.print_json(obj)
+        else:
+            self.print(words)
 
     def info(self, text: str) -> None:
         """Write a line of progress to stderr."""

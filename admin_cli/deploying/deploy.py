@@ -31,8 +31,9 @@ from admin_cli.runtime.remote import Mount
 from admin_cli.stage import open_stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from admin_cli.deploying.foundation_plan import Change
     from admin_cli.foundation import Foundation
     from admin_cli.runtime.build import Bar
 
@@ -72,13 +73,14 @@ def deploy_command(  # noqa: PLR0913, PLR0917 - each is an option of the command
     home = emulator.local_home()
     if emit_to is not None:
         clients = clients_to_plan(console.stage, console.info)
-        _show_emitted(console, emit(console.stage, settings, home, emit_to, clients=clients))
+        files = emit(console.stage, settings, home, emit_to, clients=clients)
+        console.answer({"files": files}, "\n".join(str(path) for path in files))
         return
     if console.stage == "local":
         emulator.use_local_endpoint()
     with alone(home, console.stage):
         if dry_run:
-            _show_changes(console, home)
+            show_changes(console, deploy_changes(console.stage, home), "nothing would change")
             return
         wished = {"adopt": adopt_stack, "force": force}
         if adopt_stack:
@@ -154,22 +156,12 @@ def alone(home: Path, stage: str) -> Iterator[None]:
         yield
 
 
-def _show_changes(console: Console, home: Path) -> None:
-    changes = deploy_changes(console.stage, home)
+def show_changes(console: Console, changes: Sequence[Change], nothing: str) -> None:
+    """Show what a run would change; `nothing`: what to say where that is nothing."""
     if console.json:
         console.print_json([asdict(change) for change in changes])
     elif changes:
-        console.table(
-            ("step", "action", "what"),
-            ((change.step, change.action, change.what) for change in changes),
-        )
+        rows = ((change.step, change.action, change.what) for change in changes)
+        console.table(("step", "action", "what"), rows)
     else:
-        console.print("nothing would change")
-
-
-def _show_emitted(console: Console, files: tuple[Path, ...]) -> None:
-    if console.json:
-        console.print_json({"files": files})
-    else:
-        for path in files:
-            console.print(str(path))
+        console.print(nothing)

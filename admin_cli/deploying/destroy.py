@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +10,7 @@ import typer
 from admin_cli import emulator
 from admin_cli.console import CliError, Console, console_of
 from admin_cli.deploying.data_removal import remove_data
-from admin_cli.deploying.deploy import alone
+from admin_cli.deploying.deploy import alone, show_changes
 from admin_cli.deploying.foundation_plan import Change
 from admin_cli.deploying.noting import note
 from admin_cli.deploying.stage_settings import stage_settings
@@ -95,13 +94,7 @@ def _show_plan(console: Console, stack: StackTypeDef | None, data: bool, home: P
         else:
             target = Target(stage, stage_settings(stage), read_foundation(stage), home)
             changes = list(destroy_changes(target, data=data))
-    if console.json:
-        console.print_json([asdict(change) for change in changes])
-    elif changes:
-        rows = ((change.step, change.action, change.what) for change in changes)
-        console.table(("step", "action", "what"), rows)
-    else:
-        console.print(f"stage {stage} is not deployed")
+    show_changes(console, changes, f"stage {stage} is not deployed")
 
 
 def _ask(console: Console, data: Data, *, yes: bool) -> None:
@@ -117,12 +110,11 @@ def _ask(console: Console, data: Data, *, yes: bool) -> None:
 
 
 def _show(console: Console, *, removed: bool, data: Data) -> None:
-    if console.json:
-        kept = data is Data.KEEP
-        console.print_json({"stage": console.stage, "removed": removed, "data_kept": kept})
-    elif not removed:
-        console.print(f"stage {console.stage} is not deployed")
-    elif data is Data.KEEP:
-        console.print(f"stage {console.stage} is removed; its data is kept")
+    stage, kept = console.stage, data is Data.KEEP
+    if not removed:
+        told = f"stage {stage} is not deployed"
+    elif kept:
+        told = f"stage {stage} is removed; its data is kept"
     else:
-        console.print(f"stage {console.stage} and its data are removed")
+        told = f"stage {stage} and its data are removed"
+    console.answer({"stage": stage, "removed": removed, "data_kept": kept}, told)

@@ -69,10 +69,7 @@ def down(context: typer.Context) -> None:
     """
     console, home = _local(context)
     stopped = bring_down(home)
-    if console.json:
-        console.print_json({"stopped": stopped})
-    else:
-        console.print("stopped" if stopped else "nothing was running")
+    console.answer({"stopped": stopped}, "stopped" if stopped else "nothing was running")
 
 
 @app.command()
@@ -110,10 +107,7 @@ def reset(
     console, home = _local(context)
     console.confirm(f"Delete all clients, keys, studies and reports under {home}?", yes=yes)
     wipe(home)
-    if console.json:
-        console.print_json({"reset": True})
-    else:
-        console.print("all local state is gone")
+    console.answer({"reset": True}, "all local state is gone")
 
 
 def _local(context: typer.Context) -> tuple[Console, Path]:

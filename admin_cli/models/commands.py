@@ -169,10 +169,7 @@ def _switch(
 ) -> None:
     pack = proven(place, folder)
     switch(place.facts, pack, action, lambda: apply(folder), _trail(console))
-    if console.json:
-        console.print_json({**plain(pack), "active": True})
-    else:
-        console.print(f"{name_of(pack)} is active")
+    console.answer({**plain(pack), "active": True}, f"{name_of(pack)} is active")
 
 
 def _trail(console: Console) -> Trail | None:

@@ -79,10 +79,8 @@ def upload(context: typer.Context, tree: Tree = None) -> None:
     console = console_of(context)
     name = _built(tree)
     sent, parts = _upload(console, name)
-    if console.json:
-        console.print_json({"tree": name, "parts": parts, "sent": sent})
-    else:
-        console.print(f"{name}: {sent} of {parts} parts sent")
+    told = f"{name}: {sent} of {parts} parts sent"
+    console.answer({"tree": name, "parts": parts, "sent": sent}, told)
 
 
 @app.command()

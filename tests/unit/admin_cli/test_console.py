@@ -30,6 +30,16 @@ def test_json_is_one_document_of_plain_data(capsys: pytest.CaptureFixture[str]) 
     assert err == "working\n"
 
 
+@pytest.mark.parametrize(("json_wanted", "out"), [(False, "gone\n"), (True, '{\n  "gone": 1\n}\n')])
+def test_an_answer_is_said_once_in_the_form_that_was_asked_for(
+    capsys: pytest.CaptureFixture[str],
+    json_wanted: bool,  # noqa: FBT001
+    out: str,
+) -> None:
+    Console("local", json=json_wanted).answer({"gone": 1}, "gone")
+    assert capsys.readouterr() == (out, "")
+
+
 @pytest.mark.parametrize("columns", [40, 80])
 def test_a_table_folds_instead_of_cutting(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
