@@ -18,7 +18,7 @@ from chalicelib.tenants import records
 from tests.fakes.inference import FakeDecoder, FakeGate
 from tests.fakes.reports import PlainReportWriter
 from tests.fakes.values import a_caller, a_plan, a_study
-from tests.integration.test_kills import FAR, IMAGES, World, killed
+from tests.integration.killing import FAR, IMAGES, World, killed
 
 if TYPE_CHECKING:
     from chalicelib.domain import Study

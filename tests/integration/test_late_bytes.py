@@ -14,8 +14,8 @@ from chalicelib.domain import LAST_BYTES, UPLOAD_LINK, Idempotency, Message, Stu
 from chalicelib.services.timing import Deadline
 from chalicelib.tenants import records
 from tests.fakes.values import a_caller, a_study
+from tests.integration.killing import BUCKET, FAR, World, killed
 from tests.integration.tenants.test_retention import made_at
-from tests.integration.test_kills import BUCKET, FAR, World, killed
 
 if TYPE_CHECKING:
     from chalicelib.domain import Study, UploadForm
