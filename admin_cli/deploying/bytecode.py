@@ -71,6 +71,8 @@ def compile_app(build: Path) -> None:
     if spec is None or spec.origin is None:
         raise CliError("chalice is not installed")
     runtime = vendor / "chalice"
+    if runtime.exists():
+        raise CliError("chalice is among the packages for Lambda: its packager adds what it needs")
     runtime.mkdir()
     for name in _CHALICE:
         shutil.copyfile(Path(spec.origin).with_name(name), runtime / name)
@@ -86,7 +88,8 @@ def link_packages(packages: Path, vendor: Path) -> None:
         vendor.unlink()  # as versions before this one have left it
     shutil.rmtree(vendor, ignore_errors=True)
     (vendor / _CACHE).mkdir(parents=True)
-    for entry in (*packages.iterdir(), *packages.glob(f"{_CACHE}/*")):
+    # In order: where a file system lists what was made in its order, Chalice names the zip by it.
+    for entry in sorted((*packages.iterdir(), *packages.glob(f"{_CACHE}/*"))):
         if entry.name != _CACHE:
             (vendor / entry.relative_to(packages)).symlink_to(entry)
 

@@ -94,6 +94,17 @@ def test_what_goes_to_the_top_of_the_zip_is_compiled_too_and_its_sources_come_on
     assert {path: path.read_bytes() for path in given.rglob("*") if path.is_file()} == before
 
 
+def test_chalice_among_the_packages_is_refused_and_left_as_it_is(
+    project: Path, build: Path, tmp_path: Path
+) -> None:
+    assert project
+    package = tmp_path / "packages" / "abc" / "chalice"
+    package.mkdir()
+    with pytest.raises(CliError, match="chalice is among the packages"):
+        stage(build)
+    assert list(package.iterdir()) == []
+
+
 def test_links_of_versions_before_are_replaced_and_what_they_led_to_stays(
     project: Path, build: Path, tmp_path: Path
 ) -> None:
