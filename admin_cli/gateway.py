@@ -148,11 +148,14 @@ class Gateway:
         """Delete a usage plan; one that is gone already is no error."""
         stage = f"{self._api_stage['apiId']}:{self._api_stage['stage']}"
         with translated(fine="NotFoundException"):
-            # API Gateway refuses to delete a plan that still covers a stage.
-            self._client.update_usage_plan(
-                usagePlanId=usage_plan_id,
-                patchOperations=[{"op": "remove", "path": "/apiStages", "value": stage}],
-            )
+            found = self._client.get_usage_plan(usagePlanId=usage_plan_id)
+            # API Gateway refuses to delete a plan that still covers a stage, and to take away one
+            # that it does not cover, as after a run that ended between the two.
+            if self._api_stage in _stages(found.get("apiStages", [])):
+                self._client.update_usage_plan(
+                    usagePlanId=usage_plan_id,
+                    patchOperations=[{"op": "remove", "path": "/apiStages", "value": stage}],
+                )
             self._client.delete_usage_plan(usagePlanId=usage_plan_id)
 
     def create_key(self, key_id: str, secret: str) -> str:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import AwareDatetime
 
-from admin_cli.tenants.audited import NEW, AuditedTable, told_client
+from admin_cli.tenants.audited import AuditedTable, told_client
 from chalicelib.domain import Plan, Value
 from chalicelib.tenants import records
 from chalicelib.tenants.audit import Change
 from chalicelib.tenants.dynamo import Slice, batch_get, query
+from chalicelib.tenants.transactions import NEW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from chalicelib.tenants.audit import Change
 from chalicelib.tenants.dynamo import batch_get, key_of
+from chalicelib.tenants.transactions import THERE, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from chalicelib.tenants.records import Item
 
 Attribute = str | bool | int
-NEW = "attribute_not_exists(pk)"
-THERE = "attribute_exists(pk)"
 
 
 class AuditedTable:
@@ -73,7 +72,7 @@ class AuditedTable:
 
     def put(self, item: Item) -> TransactWriteItemTypeDef:
         """Return the write of a new record."""
-        return {"Put": {"TableName": self.table.name, "Item": item, "ConditionExpression": NEW}}
+        return put(self.table, item)
 
     def replace(self, item: Item) -> TransactWriteItemTypeDef:
         """Return the write of a record that may be there already."""

@@ -7,8 +7,6 @@ import subprocess
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from admin_cli.console import CliError
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
@@ -21,20 +19,28 @@ _ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR")
 _COMMIT = "commit "
 
 
+class Unreadable(Exception):
+    """Git cannot read a repository, or not all of it; the text says why."""
+
+
 def every(repository: Path) -> Iterator[tuple[str, str, bytes]]:
     """Yield kind, hash and bytes of every object, also of what no branch holds.
 
-    Raises CliError when git is not installed or cannot read the repository.
+    Raises Unreadable when git is not installed or cannot read all of the repository; what came
+    before is good, and where a single object's header is damaged all others come first.
     """
     command = ("cat-file", "--batch-all-objects", "--batch", "--buffer", "--unordered")
+    damaged = False
     with _output(repository, *command) as (process, output):
         while header := output.readline():
             name, kind, *size = header.decode().split()
-            if not size:  # "missing", in a partial clone
+            # "missing", though it is there. What a partial clone lacks is not even listed.
+            if not size:
+                damaged = True
                 continue
             yield kind, name, output.read(int(size[0]) + 1)[:-1]
-    if process.returncode:
-        raise CliError(f"git cannot read {repository}: see `git -C {repository} fsck`")
+    if process.returncode or damaged:
+        raise Unreadable(f"git cannot read all of it, see `git -C {repository} fsck`")
 
 
 def first_places(repository: Path, names: AbstractSet[str]) -> dict[str, str]:
@@ -80,8 +86,9 @@ def _output(repository: Path, *words: str) -> Iterator[tuple[subprocess.Popen[by
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-    except FileNotFoundError:
-        raise CliError("git is not installed: give --no-history to search files alone") from None
+    except OSError as error:
+        reason = "git is not installed" if isinstance(error, FileNotFoundError) else str(error)
+        raise Unreadable(f"{reason}; --no-history searches files alone") from None
     # Leaving closes the pipe, which ends a git that would write on, and waits for its end.
     with process:
         if process.stdout is None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from admin_cli.tenants.audited import THERE, AuditedTable, told_key
+from admin_cli.tenants.audited import AuditedTable, told_key
 from admin_cli.tenants.key_reading import KeyReader
+from admin_cli.tenants.key_views import works
 from chalicelib.tenants import records
 from chalicelib.tenants.audit import Change
 from chalicelib.tenants.dynamo import batch_get, key_of
+from chalicelib.tenants.transactions import THERE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from chalicelib.tenants.records import Item
 
 
+Added = Literal["stored", "full", "no client"]
 # What somebody else may have changed of a key since it was read, its last use without the trail.
 _MOVES = ("revoked_at", "expires_at", "gateway_key_id", "replaced_by", "last_used_at")
 
@@ -37,24 +40,33 @@ class Keyring(KeyReader):
         super().__init__(table)
         self._audited = AuditedTable(table, trail)
 
-    def add_key(self, key: ApiKey) -> bool:
-        """Store a new key with its pointers; False when its client is not there or leaves."""
-        added = False
+    def add_key(self, key: ApiKey, most: int) -> Added:
+        """Store a new key with its pointers, unless its client is not there, leaves or is `full`.
+
+        It is once `most` of its keys work, those that are being made among them. They are counted
+        within the change: no other key of any client can come between the count and the write.
+        """
+        outcome: Added = "stored"
         owner = records.client_key(key.client_id)
 
         def plan() -> Change | None:
-            nonlocal added
+            nonlocal outcome
             client = self._audited.read(owner)
-            added = client is not None and "deleting_at" not in client
+            if client is None or "deleting_at" in client:
+                outcome = "no client"
+                return None
+            working = sum(works(one, key.created_at) for one in self.working(key.client_id))
+            outcome = "full" if working >= most else "stored"
+            if outcome == "full":
+                return None
             writes = [
                 self._audited.check(owner, f"{THERE} AND attribute_not_exists(deleting_at)"),
                 *(self._audited.put(item) for item in records.api_key_items(key)),
             ]
-            change = Change("key.issue", key.id, key.client_id, None, told_key(key), writes)
-            return change if added else None
+            return Change("key.issue", key.id, key.client_id, None, told_key(key), writes)
 
         self._audited.trail.commit(plan)
-        return added
+        return outcome
 
     def finish_key(self, key: ApiKey, gateway_key_id: str) -> ApiKey | None:
         """Note API Gateway's key; None when the key was revoked or discarded meanwhile."""

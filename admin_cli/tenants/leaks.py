@@ -48,7 +48,11 @@ class Hits(NamedTuple):
 
 @dataclass
 class Findings:
-    """What was found, and how much was read (`size`: bytes)."""
+    """What was found, and how much was read (`size`: bytes).
+
+    `unreadable`: paths of files and folders; of repositories with the reason. `repositories`: those
+    that were read whole.
+    """
 
     hits: list[Hits] = field(default_factory=list, repr=False)
     files: int = 0
@@ -140,7 +144,8 @@ def _newlines(data: bytes | mmap.mmap, first: int, end: int) -> int:
 def scan(paths: list[Path], *, history: bool) -> Findings:
     """Search files, folders with all below them and, with `history`, what their git keeps.
 
-    Links are not followed. Raises CliError for a path that is not there, or when git fails.
+    Links are not followed. What cannot be read is noted, and the search goes on. Raises CliError
+    for a path that is not there.
     """
     findings = Findings()
     for path in paths:
@@ -214,13 +219,26 @@ def _scan_file(path: Path, findings: Findings) -> None:
 
 def _scan_git(repository: Path, findings: Findings) -> None:
     hits: list[tuple[str, str, str]] = []
-    for kind, name, body in git_objects.every(repository):
-        findings.size += len(body)
-        hits += [(secret, kind, name) for _, secret in keys_in(body)]
-    findings.repositories += 1
+    with _noted(repository, findings):
+        for kind, name, body in git_objects.every(repository):
+            findings.size += len(body)
+            hits += [(secret, kind, name) for _, secret in keys_in(body)]
+        findings.repositories += 1
+    # What was found before git gave up is told in any case.
     files = {name for _, kind, name in hits if kind == "blob"}
-    first = git_objects.first_places(repository, files) if files else {}
+    first: dict[str, str] = {}
+    with _noted(repository, findings):
+        first = git_objects.first_places(repository, files) if files else {}
     for secret, kind, name in hits:
         lost = f"object {name[:12]}, in no branch"
         place = first.get(name, lost) if kind == "blob" else f"{kind} {name[:12]}"
         findings.hits.append(Hits(f"{repository}: {place}", 0, [0], [secret]))
+
+
+@contextmanager
+def _noted(repository: Path, findings: Findings) -> Iterator[None]:
+    """Note a repository that git cannot read, with the reason, instead of ending the search."""
+    try:
+        yield
+    except git_objects.Unreadable as error:
+        findings.unreadable.append(f"{repository}: {error}")

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 # A key that is still without its gateway key after this long was left behind by a crash; a
 # younger one may be another operator's, being made at this moment.
 ABANDONED_AFTER = timedelta(minutes=2)
-# So a client's own list of its keys stays short. To rotate, there is always room: keys that are
-# replaced go on working for a while.
+# So a client's own list of its keys stays short. To rotate there is room for as many again: keys
+# that are replaced go on working for a while.
 MOST_KEYS = 100
 _KEY_ID = re.compile(r"key_[0-9A-Z]{26}")
 
@@ -100,9 +100,10 @@ class Registry(ClientRegistry):
         First removes what earlier runs left half made. Raises CliError when there is no such
         client, it has 100 keys that work, or the key was revoked while it was being made.
         """
-        client = self._ready_for_keys(client_id, MOST_KEYS)
+        client = self._ready_for_keys(client_id)
         now = self._clock()
         secret, key = self._mint(
+            MOST_KEYS,
             client_id=client_id,
             label=label,
             mode=mode,
@@ -126,10 +127,11 @@ class Registry(ClientRegistry):
         """
         old = self.key(key_id)
         self._refuse_rotation(old)
-        client = self._ready_for_keys(old.client_id, 2 * MOST_KEYS)
+        client = self._ready_for_keys(old.client_id)
         life = None if old.expires_at is None else old.expires_at - old.created_at
         now = self._clock()
         secret, new = self._mint(
+            2 * MOST_KEYS,
             client_id=client.id,
             label=old.label,
             mode=old.mode,
@@ -156,6 +158,11 @@ class Registry(ClientRegistry):
         key = self.key(key_id)
         gateway_key_id = key.gateway_key_id or self._gateway.find_key(key.id)
         return None if gateway_key_id is None else self._gateway.value_of(gateway_key_id)
+
+    def revoke_working(self, client_id: str) -> None:
+        """Revoke all keys of a client in the table alone, which is what the function obeys."""
+        for key in self._keyring.working(client_id):
+            self._keyring.revoke_key(key, self._clock())
 
     def discard_key(self, key: ApiKey) -> None:
         """Close a key in both places and remove its record; one that is gone is no error."""
@@ -192,10 +199,9 @@ class Registry(ClientRegistry):
         noted = self._accounts.set_usage_plan(client.id, made, instead_of=gone)
         return self._present(noted, client.id)
 
-    def _ready_for_keys(self, client_id: str, most: int) -> Client:
+    def _ready_for_keys(self, client_id: str) -> Client:
         client = self._with_usage_plan(self.client(client_id))
-        if self._tidy(client_id) >= most:
-            raise CliError(f"client {client_id} has {most} keys that work: revoke one first")
+        self._tidy(client_id)
         return client
 
     def _refuse_rotation(self, key: ApiKey) -> None:
@@ -208,16 +214,23 @@ class Registry(ClientRegistry):
         if key.replaced_by is not None:
             raise CliError(f"key {key.id} is replaced already: rotate {key.replaced_by}")
 
-    def _mint(self, mode: Mode, **fields: object) -> tuple[str, ApiKey]:
-        """Store a new key, of which API Gateway does not know yet, and return its secret."""
+    def _mint(self, most: int, mode: Mode, **fields: object) -> tuple[str, ApiKey]:
+        """Store a new key, of which API Gateway does not know yet, and return its secret.
+
+        Raises CliError when its client has `most` keys that work, or is not there.
+        """
         secret = keys.mint(mode)
         own = {"id": new_id("key"), "sha256": keys.sha256(secret), "hint": keys.hint(secret)}
         try:
             key = ApiKey.model_validate(fields | own | {"mode": mode})
         except ValidationError as error:
             raise CliError(amiss(error)) from error
-        if not self._keyring.add_key(key):
-            raise CliError(f"there is no client {key.client_id}, or it is being deleted")
+        match self._keyring.add_key(key, most):
+            case "full":
+                full = f"client {key.client_id} has {most} keys that work: revoke one first"
+                raise CliError(full)
+            case "no client":
+                raise CliError(f"there is no client {key.client_id}, or it is being deleted")
         return secret, key
 
     def _let_in(self, client: Client, key: ApiKey, secret: str) -> str:
@@ -234,22 +247,18 @@ class Registry(ClientRegistry):
             self._gateway.delete_key(gateway_key_id)
         return closed
 
-    def _tidy(self, client_id: str) -> int:
-        """Put away what works no more, or never did; return how many keys are left.
+    def _tidy(self, client_id: str) -> None:
+        """Put away what works no more, or never did.
 
         Keys that a crash left half made are removed, as nobody ever saw their secrets; those that
         have expired since are filed with the others that ended.
         """
-        left = 0
         for key in self._keyring.working(client_id):
             if key.gateway_key_id is None and key.created_at <= self._clock() - ABANDONED_AFTER:
                 # Revoked first, so that a run that is only slow cannot finish it meanwhile.
                 self.discard_key(key)
-            elif works(key, self._clock()):
-                left += 1
-            else:
+            elif not works(key, self._clock()):
                 self._keyring.file_ended(key)
-        return left
 
 
 def registry_of(stage: Stage) -> Registry:

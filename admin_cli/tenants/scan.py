@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _LIVE = {"active", "replaced"}
 # What opens nothing any more; anything else found ends with status 1.
 _DEAD = {"revoked", "expired"}
-# Places of one key that a person is shown.
+# Places of one key, and of what could not be read, that a person is shown.
 _SHOWN = 20
 
 
@@ -45,7 +45,8 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command line
 ) -> None:
     """Find our keys in files and git history, and say whose they are; the keys are not shown.
 
-    Exit status 1 when a key was found that may still work: fit for a pre-commit hook.
+    Exit status 1 when a key was found that may still work, or something could not be read: fit for
+    a pre-commit hook.
 
     Example: radgate --stage prod keys scan ~/src --revoke
     """
@@ -71,7 +72,7 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     if console.json:
         console.print_json({"found": found, **_read(findings)})
     _summarise(console, findings, len(found), seconds)
-    if any(one["state"] not in _DEAD for one in found):
+    if findings.unreadable or any(one["state"] not in _DEAD for one in found):
         raise typer.Exit(1)
 
 
@@ -119,7 +120,9 @@ def _summarise(console: Console, findings: Findings, count: int, seconds: float)
         f"{count} keys in {findings.files:,} files and {findings.repositories} repositories,"
         f" {findings.size / 1e6:,.1f} MB at {speed:,.0f} MB/s."
     )
-    if findings.unreadable:
-        console.info(
-            f"{len(findings.unreadable)} could not be read, first {findings.unreadable[0]}."
-        )
+    if unreadable := findings.unreadable:
+        console.info(f"{len(unreadable):,} could not be read, and may hold keys:")
+        for one in unreadable[:_SHOWN]:
+            console.info(f"  {one}")
+        if (more := len(unreadable) - _SHOWN) > 0:
+            console.info(f"  and {more:,} more, which --output json lists")

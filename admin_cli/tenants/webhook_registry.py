@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from admin_cli.console import CliError
-from admin_cli.tenants.audited import THERE, AuditedTable, told_url
+from admin_cli.tenants.audited import AuditedTable, told_url
 from chalicelib.delivery.address import AddressRefused, parse
 from chalicelib.delivery.signature import new_secret
 from chalicelib.domain import SigningSecrets
 from chalicelib.tenants import records
 from chalicelib.tenants.audit import Change
 from chalicelib.tenants.dynamo import batch_get
+from chalicelib.tenants.transactions import THERE
 from chalicelib.tenants.webhooks import (
     DynamoHealthStore,
     health_key,

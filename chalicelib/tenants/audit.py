@@ -20,14 +20,13 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
 from pydantic import AwareDatetime, Field
 
 from chalicelib.domain import Value
 from chalicelib.errors import StorageUnavailable
 from chalicelib.tenants.dynamo import Slice, backoff, batch_get, query, translated
 from chalicelib.tenants.records import INDEX
-from chalicelib.tenants.transactions import TRIES
+from chalicelib.tenants.transactions import NEW, TRIES, put, write_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,8 +41,6 @@ PARTITION = "AUDIT"
 ENTRY_PREFIX = "ENTRY#"
 HEAD_KEY = {"pk": PARTITION, "sk": "HEAD"}
 _PAGE = 500
-# Somebody else was quicker, or is at it: read again and see.
-_OVERTAKEN = {"ConditionalCheckFailed", "TransactionConflict"}
 
 
 class AuditEntry(Value):
@@ -104,8 +101,9 @@ class Trail:
         """Write what `plan` returns together with its entry, all or nothing.
 
         `plan` reads what it needs and returns None when there is nothing to change. It is called
-        anew, to read and decide again, whenever somebody else was quicker: as the head was read
-        before, no other change of this trail can lie between its reads and its writes.
+        anew, to read and decide again, whenever the write was refused or came in the way of
+        another: by then somebody else may have been quicker. As the head was read before, no other
+        change of this trail can lie between its reads and its writes.
         """
         for attempt in range(1, TRIES + 1):
             number, previous = self.head()
@@ -123,7 +121,8 @@ class Trail:
                 after=change.after,
                 previous=previous,
             )
-            if self._write([*change.writes, *self._links(entry)]):
+            refusals = write_once(self._table, [*change.writes, *self._links(entry)])
+            if {*refusals} == {"None"}:
                 return entry
             self._pause(backoff(attempt))
         raise StorageUnavailable("Too many changes are made at once; please try again.")
@@ -167,7 +166,7 @@ class Trail:
                 "TableName": self._table.name,
                 "Key": HEAD_KEY,
                 "UpdateExpression": "SET #number = :number, #hash = :hash",
-                "ConditionExpression": "attribute_not_exists(pk)"
+                "ConditionExpression": NEW
                 if entry.number == 1
                 else "#hash = :previous AND #number < :number",
                 "ExpressionAttributeNames": {"#number": "number", "#hash": "hash"},
@@ -175,28 +174,7 @@ class Trail:
                 | ({} if entry.number == 1 else {":previous": entry.previous}),
             }
         }
-        return [
-            {
-                "Put": {
-                    "TableName": self._table.name,
-                    "Item": item,
-                    "ConditionExpression": "attribute_not_exists(pk)",
-                }
-            },
-            moved,
-        ]
-
-    def _write(self, writes: Sequence[TransactWriteItemTypeDef]) -> bool:
-        """Write all or nothing; False when somebody else was quicker."""
-        with translated():
-            try:
-                self._table.meta.client.transact_write_items(TransactItems=writes)
-            except ClientError as error:
-                reasons = error.response.get("CancellationReasons", [])
-                if _OVERTAKEN.isdisjoint(str(reason.get("Code")) for reason in reasons):
-                    raise
-                return False
-        return True
+        return [put(self._table, item), moved]
 
 
 def origin(table_name: str) -> str:

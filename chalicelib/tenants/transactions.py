@@ -71,7 +71,7 @@ def transact(
     tried again, after `pause` waited for as many seconds as it was told. Raises StorageUnavailable.
     """
     for attempt in range(1, TRIES + 1):
-        codes = _write(table, writes)
+        codes = write_once(table, writes)
         if _PASSING.isdisjoint(codes):
             return tuple(code == REFUSED for code in codes)
         pause(backoff(attempt))
@@ -83,8 +83,12 @@ def is_refusal(error: ClientError) -> bool:
     return error.response["Error"].get("Code") == f"{REFUSED}Exception"
 
 
-def _write(table: Table, writes: Sequence[TransactWriteItemTypeDef]) -> list[str]:
-    """Return for each write why it was refused, "None" if it was not."""
+def write_once(table: Table, writes: Sequence[TransactWriteItemTypeDef]) -> list[str]:
+    """Try once to make all writes or none; return for each why it was refused, "None" if not.
+
+    The reasons are those that another try may not meet: a condition, or what stands in the way
+    for now, another transaction or too many. Raises StorageUnavailable for any other.
+    """
     with translated():
         try:
             table.meta.client.transact_write_items(TransactItems=writes)

@@ -17,6 +17,7 @@ from tests.integration.admin_cli.conftest import Fuse, Killed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from admin_cli.tenants.keyring import Added
     from admin_cli.tenants.registry import IssuedKey, Registry
     from chalicelib.domain import ApiKey, Client
     from tests.integration.admin_cli.conftest import World
@@ -202,9 +203,9 @@ def test_a_key_for_a_client_that_disappears_is_not_made(world: World) -> None:
     create(world.registry())
 
     class Slow(Keyring):
-        def add_key(self, key: ApiKey) -> bool:
+        def add_key(self, key: ApiKey, most: int) -> Added:
             world.table.delete_item(Key={"pk": "CLIENT#acme", "sk": "CLIENT"})
-            return super().add_key(key)
+            return super().add_key(key, most)
 
     with pytest.raises(CliError, match="no client acme"):
         world.registry(keyring=Slow(world.table, world.trail)).issue_key("acme")

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -112,6 +114,57 @@ def test_a_change_that_is_refused_leaves_no_entry(table: Table) -> None:
     with pytest.raises(StorageUnavailable, match="Too many changes"):
         trail_of(table).commit(plan)
     assert len(tries) == TRIES
+    assert table.scan()["Items"] == []
+
+
+def hinder(table: Table, code: str, times: int) -> None:
+    """Have the table cancel as many transactions for this reason."""
+    reasons = [{"Code": "None"}, {"Code": "None"}, {"Code": code}]
+    error = {"Code": "TransactionCanceledException", "Message": "secret-detail"}
+    left = [times]
+
+    def answer(**_: object) -> Any:
+        left[0] -= 1
+        told = {"Error": error, "CancellationReasons": reasons}
+        return (AWSResponse("", 400, HTTPHeaders(), None), told) if left[0] >= 0 else None
+
+    # Not before it is sent, which moto would answer as well, and carry out.
+    table.meta.client.meta.events.register("before-call.dynamodb.TransactWriteItems", answer)
+
+
+PASSING = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"]
+
+
+@pytest.mark.parametrize("code", PASSING)
+def test_what_stands_in_the_way_for_now_is_waited_for(table: Table, code: str) -> None:
+    hinder(table, code, 3)
+    pauses = list[float]()
+    trail = Trail(table, lambda: "ann", CLOCK, pauses.append)
+    plans = list[int]()
+
+    def plan() -> Change:
+        plans.append(1)
+        return step(table, "acme")
+
+    assert trail.commit(plan) is not None
+    assert (len(plans), len(pauses)) == (4, 3)
+    assert all(0 <= pause <= 0.1 for pause in pauses)
+    assert (counter(table, "acme"), check(table).entries) == (1, 1)
+
+
+@pytest.mark.parametrize("code", PASSING)
+def test_what_never_passes_ends_in_storage_unavailable(table: Table, code: str) -> None:
+    hinder(table, code, TRIES)
+    with pytest.raises(StorageUnavailable, match="Too many changes"):
+        add(table, 1)
+    assert table.scan()["Items"] == []
+
+
+def test_what_no_other_try_would_mend_is_not_tried_again(table: Table) -> None:
+    hinder(table, "ValidationError", 1)
+    with pytest.raises(StorageUnavailable) as raised:
+        add(table, 1)
+    assert "secret-detail" not in raised.value.detail
     assert table.scan()["Items"] == []
 
 

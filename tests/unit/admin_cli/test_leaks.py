@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -18,6 +18,9 @@ from admin_cli.console import CliError
 from admin_cli.tenants.leaks import CHECKED, Findings, keys_in, note_lines, scan
 from chalicelib.errors import KeyUnknown
 from chalicelib.tenants import keys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DOCS = Path(__file__).parents[3] / "docs"
 ALNUM = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -307,10 +310,118 @@ def test_a_bare_repository_is_searched_by_git_alone(repository: Path, tmp_path: 
     assert found.repositories == 1
 
 
-def test_a_repository_that_git_cannot_read_is_refused(tmp_path: Path) -> None:
-    (tmp_path / ".git").mkdir()
-    with pytest.raises(CliError, match="git cannot read"):
-        scan([tmp_path], history=True)
+def loose(repository: Path, name: str) -> Path:
+    """Return the file in which git keeps what the last commit has under this name, for writing."""
+    shown = subprocess.run(
+        ["git", "-C", str(repository), "rev-parse", f"HEAD:{name}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    file = repository / ".git" / "objects" / shown[:2] / shown[2:]
+    file.chmod(0o644)
+    return file
+
+
+def spoil_header(repository: Path, _: pytest.MonkeyPatch) -> None:
+    loose(repository, "other.env").write_bytes(b"no object at all")
+
+
+def empty(repository: Path, _: pytest.MonkeyPatch) -> None:
+    loose(repository, "other.env").write_bytes(b"")
+
+
+def spoil_content(repository: Path, _: pytest.MonkeyPatch) -> None:
+    file = loose(repository, "other.env")
+    content = bytearray(file.read_bytes())
+    content[-4:] = bytes(byte ^ 0xFF for byte in content[-4:])  # its checksum
+    file.write_bytes(content)
+
+
+def give_away(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have git believe that the repository is another user's, whose settings it does not trust."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(name, os.devnull)
+
+
+def uninstall(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(repository))
+
+
+def forbid(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (repository.parent / "bin").mkdir()
+    (repository.parent / "bin" / "git").touch(mode=0o644)
+    monkeypatch.setenv("PATH", str(repository.parent / "bin"))
+
+
+@pytest.mark.parametrize(
+    ("hinder", "reason"),
+    [
+        (spoil_header, "git cannot read all of it"),
+        (empty, "git cannot read all of it"),
+        (spoil_content, "git cannot read all of it"),
+        (give_away, "git cannot read all of it"),
+        (uninstall, "git is not installed"),
+        (forbid, "Permission denied"),
+    ],
+)
+def test_what_git_cannot_read_is_named_and_files_are_searched_all_the_same(
+    repository: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    hinder: Callable[[Path, pytest.MonkeyPatch], None],
+    reason: str,
+) -> None:
+    secret = keys.mint()
+    commit(repository, "other.env", "x" * 100)
+    commit(repository, "config.env", secret)
+    hinder(repository, monkeypatch)
+    found = scan([repository], history=True)
+    [unreadable] = found.unreadable
+    assert unreadable.startswith(f"{repository}: ")
+    assert reason in unreadable
+    assert found.repositories == 0
+    assert f"{repository}/config.env:1" in found.places()[secret]
+
+
+def test_after_a_damaged_repository_the_others_are_searched(repository: Path) -> None:
+    """The one that comes first lies there as a folder alone; what it holds as files counts too."""
+    root, within, after = repository.parent, keys.mint(), keys.mint()
+    broken = root / "a broken one"
+    (broken / ".git").mkdir(parents=True)
+    (broken / "notes.txt").write_text(within)
+    commit(repository, "config.env", after)
+    commit(repository, "config.env", "")
+    found = scan([broken, repository], history=True)
+    assert [one.partition(": ")[0] for one in found.unreadable] == [str(broken)]
+    assert found.repositories == 1
+    told = places(found, root)
+    assert told[within] == ["a broken one/notes.txt:1"]
+    assert "config.env since" in told[after][0]
+
+
+def test_what_git_keeps_beside_a_damaged_object_is_told(repository: Path) -> None:
+    found_by_git = [keys.mint() for _ in range(30)]
+    for number, secret in enumerate(found_by_git):
+        (repository / f"{number}.env").write_text(secret)
+    commit(repository, "other.env", "x" * 100)
+    loose(repository, "other.env").write_bytes(b"no object at all")
+    for file in repository.glob("*.env"):
+        file.unlink()
+    found = scan([repository], history=True)
+    assert set(found.places()) == set(found_by_git)
+    assert len(found.unreadable) == 1
+
+
+def test_what_a_partial_clone_lacks_is_no_damage(repository: Path, tmp_path: Path) -> None:
+    secret = keys.mint()
+    commit(repository, "config.env", "x", f"Remove {secret}")
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    partial = ("--no-checkout", "--filter=blob:none", repository.as_uri())
+    git(tmp_path, "clone", "-q", *partial, str(tmp_path / "partial"))
+    found = scan([tmp_path / "partial"], history=True)
+    assert (found.unreadable, found.repositories) == ([], 1)
+    assert set(found.places()) == {secret}
 
 
 def test_what_was_never_committed_is_found(repository: Path, tmp_path: Path) -> None:
