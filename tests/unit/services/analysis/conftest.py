@@ -18,19 +18,11 @@ from tests.fakes.intake import FakeIntake, InMemorySourceStore
 from tests.fakes.jobs import FakeJobQueue, FakeJobStore
 from tests.fakes.reports import InMemoryDocumentStore, PlainReportWriter
 from tests.fakes.tenants import FakeLedger, FakeStudyStore
-from tests.fakes.values import a_caller, a_client, a_plan
 
 if TYPE_CHECKING:
-    from chalicelib.domain import Caller, Client, Study, Usage
+    from chalicelib.domain import Caller, Study
 
 IMAGE = b"an image"
-
-
-class ForgetfulLedger(FakeLedger):
-    """Says before the work that units are left, as a read does that races others."""
-
-    def usage(self, client: Client) -> Usage:
-        return super().usage(client).model_copy(update={"used": 0})
 
 
 class BrokenStudyStore(FakeStudyStore):
@@ -96,7 +88,3 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
-
-
-def caller_with(units: int) -> Caller:
-    return a_caller(a_client(plan=a_plan(studies=units)))

@@ -16,7 +16,8 @@ from chalicelib.services.timing import AFTER_STORING, Deadline, Stopwatch
 from tests.fakes.clock import FixedClock
 from tests.fakes.inference import FakeClassifier, FakeDecoder, FakeGate
 from tests.fakes.values import a_caller
-from tests.unit.services.analysis.conftest import IMAGE, Bench, caller_with
+from tests.unit.services.analysis.conftest import IMAGE, Bench
+from tests.unit.services.conftest import caller_with
 
 if TYPE_CHECKING:
     from chalicelib.services.reading import Reader

@@ -18,7 +18,8 @@ from chalicelib.services.timing import Deadline, Stopwatch
 from tests.fakes.inference import FakeClassifier, FakeGate
 from tests.fakes.tenants import FakeStudyStore
 from tests.fakes.values import a_caller, a_client, a_key
-from tests.unit.services.analysis.conftest import IMAGE, Bench, ForgetfulLedger, caller_with
+from tests.unit.services.analysis.conftest import IMAGE, Bench
+from tests.unit.services.conftest import ForgetfulLedger, caller_with
 
 
 def test_a_study_is_stored_metered_and_has_a_report(bench: Bench) -> None:

@@ -15,12 +15,8 @@ from tests.fakes.intake import InMemorySourceStore
 from tests.fakes.reports import InMemoryDocumentStore, PlainReportWriter
 from tests.fakes.tenants import FakeStudyStore
 from tests.fakes.values import a_caller
-from tests.unit.services.analysis.conftest import (
-    Bench,
-    BrokenStudyStore,
-    ForgetfulLedger,
-    caller_with,
-)
+from tests.unit.services.analysis.conftest import Bench, BrokenStudyStore
+from tests.unit.services.conftest import ForgetfulLedger, caller_with
 
 if TYPE_CHECKING:
     from chalicelib.domain import Caller, Study

@@ -7,26 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from chalicelib.domain import Caller, Client, Idempotency, Job, Message, Study, Usage
+from chalicelib.domain import Caller, Idempotency, Job, Message, Study
 from chalicelib.errors import StorageUnavailable
 from chalicelib.services.intake import IntakeService
 from tests.fakes.clock import FixedClock
 from tests.fakes.intake import FakeIntake, InMemorySourceStore
 from tests.fakes.jobs import FakeJobQueue, FakeJobStore
 from tests.fakes.tenants import FakeLedger, FakeStudyStore
-from tests.fakes.values import a_caller, a_client, a_plan
 
 if TYPE_CHECKING:
     from chalicelib.domain import UploadForm
 
 IMAGE = b"\x89PNG an image"
-
-
-class ForgetfulLedger(FakeLedger):
-    """Says before the work that units are left, as a read does that races others."""
-
-    def usage(self, client: Client) -> Usage:
-        return super().usage(client).model_copy(update={"used": 0})
 
 
 class LateIntake(FakeIntake):
@@ -99,10 +91,6 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
-
-
-def caller_with(units: int) -> Caller:
-    return a_caller(a_client(plan=a_plan(studies=units)))
 
 
 def a_word(key: str = "once", request: str = "a") -> Idempotency:

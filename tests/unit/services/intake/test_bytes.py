@@ -13,14 +13,8 @@ from chalicelib.services.intake import SHARE
 from chalicelib.services.timing import in_time
 from tests.fakes.intake import InMemorySourceStore
 from tests.fakes.values import a_caller, a_client, a_key
-from tests.unit.services.intake.conftest import (
-    IMAGE,
-    Bench,
-    BrokenIntake,
-    ForgetfulLedger,
-    SilentQueue,
-    caller_with,
-)
+from tests.unit.services.conftest import ForgetfulLedger, caller_with
+from tests.unit.services.intake.conftest import IMAGE, Bench, BrokenIntake, SilentQueue
 
 
 def test_posted_bytes_become_a_queued_study(bench: Bench) -> None:

@@ -7,7 +7,8 @@ import pytest
 from chalicelib.errors import IdempotencyConflict
 from tests.fakes.intake import FakeIntake
 from tests.fakes.values import a_caller, a_client, a_key
-from tests.unit.services.intake.conftest import IMAGE, Bench, LateIntake, a_word, caller_with
+from tests.unit.services.conftest import caller_with
+from tests.unit.services.intake.conftest import IMAGE, Bench, LateIntake, a_word
 
 
 def test_a_key_makes_one_study_and_keeps_its_bytes_once(bench: Bench) -> None:

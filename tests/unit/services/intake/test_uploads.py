@@ -7,7 +7,8 @@ import pytest
 from chalicelib.domain import MAX_UPLOAD_BYTES, Caller, StudyStatus
 from chalicelib.errors import NotFinished, NotFound, PayloadTooLarge, QuotaExceeded, RadgateError
 from tests.fakes.values import a_caller, a_client, a_key, a_plan
-from tests.unit.services.intake.conftest import IMAGE, Bench, a_word, caller_with
+from tests.unit.services.conftest import caller_with
+from tests.unit.services.intake.conftest import IMAGE, Bench, a_word
 
 
 def test_an_upload_becomes_a_queued_study(bench: Bench) -> None:
