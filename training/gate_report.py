@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     Grey = NDArray[np.uint8]
 
+CT_SEED = 99  # of the views of the patient's CT
 _RADIOGRAPHS = ("RG1", "RG3")
 
 
@@ -99,7 +100,7 @@ def final(data: Path, cache: Path) -> list[Group]:
     decoded = [decoder.decode(path.read_bytes()) for path in samples]
     groups.append(Group("samples: chests", True, decoded))  # noqa: FBT003
     groups += _dicom(decoder)
-    rng = np.random.default_rng(99)
+    rng = np.random.default_rng(CT_SEED)
     groups += _projections(views([patient(cache)], 100, rng), "a patient's CT")
     strangers: dict[str, list[Grey]] = {
         f"{wheel.package}: whole pictures": list(pictures((wheel,), cache).values())

@@ -12,6 +12,7 @@ from pydicom.pixels.decoders.base import get_decoder
 
 from chalicelib.errors import UnreadableImage
 from chalicelib.inference.decoding.isolated import decode_with_gdcm
+from chalicelib.inference.decoding.j2k_parts import check_j2k_parts
 from chalicelib.inference.decoding.raster import check_parts
 from chalicelib.inference.decoding.rle import decode_rle
 from chalicelib.inference.decoding.sniff import J2K_START, j2k_frame, jpeg_frame
@@ -97,6 +98,7 @@ def _jpeg_2000(header: Header) -> tuple[NDArray[Any], str]:
     precision = j2k_frame(stream).precision
     if precision > 16:  # noqa: PLR2004
         raise UnreadableImage(f"JPEG 2000 of {precision} bits a sample is not supported.")
+    check_j2k_parts(stream)
     samples: NDArray[Any] = decode_jpeg_2000(stream, j2k_format=0)
     if samples.dtype.kind != ("i" if header.signed else "u"):
         # The codestream and the header disagree about the sign, and the header is right.

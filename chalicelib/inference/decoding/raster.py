@@ -34,6 +34,7 @@ _ORIENTATIONS = {
 # 0x00 or a restart marker, so counting the marker's bytes cannot miss one.
 _SCAN_MARKER = b"\xff\xda"
 _MAX_SCANS = 50
+_MAX_SCANNED = 1_000_000_000  # pixels, all scans together: a second
 # Pillow goes from chunk to chunk and from marker to marker in Python, with one read for each at
 # least: a file of nothing else would take a minute. One of 100 MB in pieces of 8 KB needs 50,000.
 _MAX_READS = 200_000
@@ -63,19 +64,27 @@ def read_raster(body: bytes, kind: Literal["PNG", "JPEG"], limits: Limits) -> Pl
     """
     frame = png_frame(body) if kind == "PNG" else jpeg_frame(body)
     limits.check(frame.width, frame.height, sample_bytes=_sample_bytes(frame))
-    if kind == "JPEG" and body.count(_SCAN_MARKER) > _MAX_SCANS:
-        raise UnreadableImage(f"The JPEG file has more than {_MAX_SCANS} scans.")
+    if kind == "JPEG":
+        _check_scans(body, frame)
     with Image.open(_MeteredStream(body), formats=[kind]) as image:
         # A second header in the file may say otherwise than the one that was checked.
         if image.size != (frame.width, frame.height):
             raise UnreadableImage(f"The {kind} file contradicts itself about its size.")
         if kind == "PNG" and getattr(image, "is_animated", False):
             raise UnreadableImage("The PNG file is animated; send a single image.")
+        if "transparency" in image.info:  # it is laid over black with four channels
+            limits.check(frame.width, frame.height, sample_bytes=4)
         image.load()
         plane = _grey(image)
         if kind == "JPEG" or "exif" in image.info:
             plane = _oriented(plane, image)
     return plane
+
+
+def _check_scans(body: bytes, frame: Frame) -> None:
+    scans = body.count(_SCAN_MARKER)
+    if scans > _MAX_SCANS or scans * frame.width * frame.height > _MAX_SCANNED:
+        raise UnreadableImage("The JPEG file has too many scans.")
 
 
 def check_parts(stream: bytes) -> None:

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import gc
 import os
+import resource
+import time
+import tracemalloc
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +14,7 @@ import pytest
 from PIL import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -56,3 +60,19 @@ def array() -> Callable[[Radiograph], NDArray[np.int64]]:
         return flat.reshape(radiograph.info.height, radiograph.info.width).astype(np.int64)
 
     return read
+
+
+@pytest.fixture
+def frugal() -> Iterator[None]:
+    """Fail when the test allocates more than 64 MB in Python or takes two seconds of CPU."""
+    gc.collect()
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tracemalloc.start()
+    begun = time.process_time()
+    yield
+    spent = time.process_time() - begun
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 64e6
+    assert spent < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resident < 100_000  # KB
