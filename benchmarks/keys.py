@@ -203,8 +203,8 @@ def main() -> None:
             document[str(size)] = {
                 name: measure(meter, use) for name, use in operations(table, client).items()
             }
-    json.dump(document, sys.stdout, indent=2)
-    print()
+        # Before the local AWS stops, which with so much in memory can take longer than it may.
+        print(json.dumps(document, indent=2), flush=True)
 
 
 if __name__ == "__main__":
