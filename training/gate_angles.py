@@ -32,7 +32,7 @@ ANGLES = range(0, 181, 10)
 class Passed(NamedTuple):
     """How many of some views passed, and why the others did not."""
 
-    count: int
+    accepted: int
     reasons: Counter[str]
 
 
@@ -57,7 +57,9 @@ def table(gate: ChestGate, body: Volume, angles: Iterable[int], count: int) -> s
         "| --- | --- | --- |",
     ]
     for degrees in angles:
-        one, other = (passed(gate, films(body, turn, count)).count for turn in (degrees, -degrees))
+        one, other = (
+            passed(gate, films(body, turn, count)).accepted for turn in (degrees, -degrees)
+        )
         lines.append(f"| {degrees} | {one} | {other} |")
     return "\n".join(lines)
 

@@ -17,9 +17,7 @@ from pydantic import Field, FiniteFloat, ValidationError
 from chalicelib.domain import Quality, Radiograph, Value
 from chalicelib.errors import ModelUnavailable
 from chalicelib.inference.gate_network import SIDE, GateNet, pool, sample, standardise
-from chalicelib.inference.manifest import GATE_CONFIG as CONFIG
-from chalicelib.inference.manifest import GATE_WEIGHTS as WEIGHTS
-from chalicelib.inference.manifest import MAX_GATE_BYTES
+from chalicelib.inference.manifest import GATE_CONFIG, GATE_WEIGHTS, MAX_GATE_BYTES
 from chalicelib.inference.packs import active_pack, list_packs, read_file
 from chalicelib.inference.plain_file import read_plain
 from chalicelib.inference.tensors import parse_safetensors
@@ -29,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chalicelib.inference.packs import Pack
+
+CONFIG, WEIGHTS = GATE_CONFIG, GATE_WEIGHTS
 
 
 class GateConfig(Value):
