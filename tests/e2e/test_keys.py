@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import threading
 import time
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 import httpx
+from pydicom.data import get_testdata_file
 
 from admin_cli.emulator import LOCAL_CREDENTIALS, REGION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pytest
     from mypy_boto3_apigateway import APIGatewayClient
 
     from tests.e2e.conftest import Stack
@@ -113,6 +117,47 @@ def test_a_client_is_deleted_and_the_trail_of_all_that_was_done_holds(stack: Sta
     assert stack.radgate.json("clients", "delete", "passing", "--yes")["id"] == "passing"
     told = stack.radgate.json("audit", "log", "--client", "passing")
     assert [entry["action"] for entry in told][:2] == ["client.delete", "client.leave"]
+    assert stack.radgate.run("audit", "verify").returncode == 0
+
+
+def test_a_client_that_has_studies_is_deleted_with_all_of_them(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create(stack, "leaving")
+    key = {"x-api-key": stack.radgate.json("keys", "issue", "leaving")["secret"]}
+    chest = get_testdata_file("RG1_J2KI.dcm", download=False)
+    assert isinstance(chest, str)
+
+    def done(study: dict[str, Any]) -> bool:
+        url = f"{stack.api_url}/studies/{study['id']}"
+        return bool(httpx.get(url, headers=key, timeout=120).json()["status"] == "succeeded")
+
+    for route in ("xray", "studies"):
+        answer = httpx.post(
+            f"{stack.api_url}/{route}", content=Path(chest).read_bytes(), headers=key, timeout=120
+        )
+        assert answer.status_code in {200, 202}, answer.text
+        until(partial(done, answer.json()), seconds=180)
+    study = httpx.get(f"{stack.api_url}/studies", headers=key, timeout=120).json()["items"][0]
+    report = httpx.get(f"{stack.api_url}/studies/{study['id']}/report", headers=key, timeout=120)
+    assert httpx.get(report.json()["url"], timeout=60).content.startswith(b"%PDF-")
+
+    # Nobody sends anything any more, which is all that the 90 seconds are for.
+    monkeypatch.setenv("RADGATE_QUIET_SECONDS", "2")
+    counts = stack.radgate.json("clients", "delete", "leaving", "--dry-run")["would_erase"]
+    assert (counts["keys"], counts["studies"]) == (1, 2)
+    assert counts["objects"] >= 2
+    deleted = stack.radgate.json("clients", "delete", "leaving", "--yes")
+    assert stack.radgate.json("clients", "delete", "leaving", "--yes") == deleted
+    assert httpx.get(f"{stack.api_url}/account", headers=key, timeout=120).status_code == 403
+    assert httpx.get(report.json()["url"], timeout=60).status_code == 404
+    told = stack.radgate.json("audit", "log", "--client", "leaving")
+    actions = [entry["action"] for entry in told]
+    assert actions[:4] == ["client.delete", "key.discard", "key.revoke", "client.leave"]
+    assert told[0]["after"]["erased"] == {name: counts[name] for name in ("objects", "studies")}
+    # The ledger stays.
+    days = stack.radgate.json("usage", "report", "--client", "leaving")
+    assert sum(day["studies"] for day in days) == 2
     assert stack.radgate.run("audit", "verify").returncode == 0
 
 
