@@ -173,7 +173,7 @@ def test_a_long_strip_is_not_padded_to_gigabytes(shape: tuple[int, int]) -> None
     assert (right - left, bottom - top) == (side, side)
     assert float((image - wanted).abs().max()) < 2
     longest, _ = square(torch.full((1, 1, 50_000, 1_000), 9.0), "pad", 64)
-    assert float(longest.max()) == pytest.approx(9, abs=0.01)
+    assert float(longest.mean()) == pytest.approx(9 / 50, rel=0.02)  # all else is black
 
 
 def test_a_pack_with_another_answer_does_not_prove_itself(tmp_path: Path) -> None:
