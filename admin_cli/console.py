@@ -14,8 +14,6 @@ from pydantic_core import to_jsonable_python
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-_ID_WIDTH = 30
-
 
 class CliError(Exception):
     """The command cannot do what was asked. `message`: one line that says what to do about it."""
@@ -63,23 +61,17 @@ class Console:
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         """Write a table to stdout that fits the terminal, or 80 columns when there is none.
 
-        Long cells fold onto the next line instead of being cut, so that nothing is lost. The
-        first column, which names the row, gives way last: our ids of 30 characters stay whole.
+        Long cells wrap onto the next line instead of being cut, so that nothing is lost. Words
+        stay whole while there is room; the first column, which names the row, gives way last.
         """
-        from rich import box  # noqa: PLC0415 - a tenth of a second, for tables alone
+        # A tenth of a second, for tables alone.
         from rich.console import Console as RichConsole  # noqa: PLC0415
-        from rich.table import Table  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
+
+        from admin_cli.tables import table_of  # noqa: PLC0415
 
         texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
-        name = min(_ID_WIDTH, max((len(row[0]) for row in texts), default=0))
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for number, column in enumerate(columns):
-            table.add_column(column, overflow="fold", min_width=name if number == 0 else None)
-        for row in texts:
-            # Text, not str: a client's name must not be read as rich's markup.
-            table.add_row(*(Text(cell) for cell in row))
-        RichConsole(highlight=False).print(table)
+        out = RichConsole(highlight=False)
+        out.print(table_of(columns, texts, out.width))
 
     def facts(self, facts: Iterable[tuple[str, object]]) -> None:
         """Write names and values of one thing to stdout, one pair a line."""
