@@ -6,7 +6,14 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 
 from admin_cli.cli import app
 from admin_cli.console import CliError
@@ -14,6 +21,18 @@ from chalicelib.errors import RadgateError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# What is missing on this machine before AWS can be asked anything, and what to do about it.
+_REMEDIES: dict[type, str] = {
+    NoRegionError: "no Region: set AWS_DEFAULT_REGION or AWS_PROFILE",
+    NoCredentialsError: (
+        "no credentials for AWS: set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    ),
+    PartialCredentialsError: (
+        "half of the credentials for AWS: set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    ),
+    ProfileNotFound: "no such profile in the configuration of AWS: set AWS_PROFILE to one there is",
+}
 
 
 def run(args: Sequence[str] | None = None) -> int:
@@ -35,7 +54,8 @@ def run(args: Sequence[str] | None = None) -> int:
 def explain(error: Exception) -> str:
     """Return in plain words what went wrong, without anything that was sent."""
     if isinstance(error, CliError):
-        return error.message
+        # What is missing here comes before where it was missed, such as at a stack.
+        return _REMEDIES.get(type(error.__cause__), error.message)
     if isinstance(error, RadgateError):
         # The detail is written for clients; an operator is also told what lies behind it.
         cause = error.__cause__
@@ -48,7 +68,7 @@ def explain(error: Exception) -> str:
         return f"AWS refused {error.operation_name}: {code}"
     if isinstance(error, typer.Abort):
         return "aborted"
-    return f"AWS cannot be reached: {type(error).__name__}"
+    return _REMEDIES.get(type(error), f"AWS cannot be reached: {type(error).__name__}")
 
 
 def main() -> NoReturn:

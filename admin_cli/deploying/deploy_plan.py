@@ -13,6 +13,7 @@ from admin_cli.deploying.deployment import is_live
 from admin_cli.deploying.deployment_record import read_deployment
 from admin_cli.deploying.foundation_plan import Change, foundation_changes
 from admin_cli.deploying.fresh_processes import Loaders, serving
+from admin_cli.deploying.lambda_packages import check_python
 from admin_cli.deploying.live_changes import check_changes
 from admin_cli.deploying.log_groups import unkept_logs
 from admin_cli.deploying.mount_models import SHIPPED, model_changes
@@ -21,7 +22,7 @@ from admin_cli.deploying.mounting import unmounted
 from admin_cli.deploying.network_change import moves
 from admin_cli.deploying.stage_config import function_name
 from admin_cli.deploying.stage_settings import stage_settings
-from admin_cli.deploying.staging import PROJECT
+from admin_cli.deploying.staging import PROJECT, policies
 from admin_cli.deploying.target import Target
 from admin_cli.deploying.tracing import wrongly_traced
 from admin_cli.deploying.wiring import unwired, wires
@@ -43,9 +44,12 @@ def deploy_changes(stage: str, home: Path) -> tuple[Change, ...]:
     """Return every change that a deploy of `stage` would make now; none when it is up to date.
 
     The copy that would be deployed is made in `home`, AWS is only read. What depends on a step
-    that has not happened yet is told as a whole. Raises CliError and botocore's errors.
+    that has not happened yet is told as a whole. Raises botocore's errors, and CliError where the
+    deploy would be refused.
     """
     settings = stage_settings(stage)
+    policies(PROJECT, stage)
+    check_python(stage)
     check_changes(stage, settings)
     there = find_stack(stage)
     changes = list(foundation_changes(stage))

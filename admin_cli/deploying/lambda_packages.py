@@ -38,13 +38,8 @@ def lambda_packages(stage: str) -> Path:
     the local AWS runs functions right here. Raises CliError when pip or a compilation fails, and
     for a stage on AWS when this Python's Lambda runtime is too old for our packages.
     """
-    native = stage == "local" and not _like_lambda()
-    if not native and sys.version_info < OLDEST_ON_AWS:
-        raise CliError(
-            f"stage {stage} needs Python 3.12 or newer to deploy from: Chalice deploys to the "
-            "runtime of the Python it runs on, and torch, numpy and Pillow have no wheels for "
-            "the glibc 2.26 of Lambda's Python 3.11"
-        )
+    check_python(stage)
+    native = _native(stage)
     target = [] if native else lambda_target(*sys.version_info[:2])
     decided = [*target, *_UNUSED, *TRACING, RECIPE, platform.python_version()]
     digest = hashlib.sha256(" ".join(decided).encode())
@@ -69,6 +64,21 @@ def lambda_packages(stage: str) -> Path:
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return folder
+
+
+def check_python(stage: str) -> None:
+    """Raise CliError for a stage on AWS when this Python's runtime there is too old for us."""
+    if not _native(stage) and sys.version_info < OLDEST_ON_AWS:
+        raise CliError(
+            f"stage {stage} needs Python 3.12 or newer to deploy from: Chalice deploys to the "
+            "runtime of the Python it runs on, and torch, numpy and Pillow have no wheels for "
+            "the glibc 2.26 of Lambda's Python 3.11"
+        )
+
+
+def _native(stage: str) -> bool:
+    """Whether the packages of a stage are for this machine, not for Lambda."""
+    return stage == "local" and not _like_lambda()
 
 
 def _like_lambda() -> bool:

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import pytest
-from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from admin_cli.__main__ import explain, run
 from admin_cli.console import CliError, Console
+from admin_cli.deploying import lambda_packages
 from chalicelib.domain import Client
 from chalicelib.errors import StorageUnavailable
 from tests.fakes.values import a_client
@@ -63,7 +65,61 @@ def test_an_aws_error_is_told_without_its_message() -> None:
     answer = {"Error": {"Code": "AccessDenied", "Message": "not on arn:secret"}}
     error = ClientError(answer, "GetItem")  # type: ignore[arg-type]
     assert explain(error) == "AWS refused GetItem: AccessDenied"
-    assert explain(NoCredentialsError()) == "AWS cannot be reached: NoCredentialsError"
+    unreachable = EndpointConnectionError(endpoint_url="https://secret.example")
+    assert explain(unreachable) == "AWS cannot be reached: EndpointConnectionError"
+
+
+# What a deployer has set, and what is said; no machine has the profile or asks EC2 for its role.
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "radgate: no Region: set AWS_DEFAULT_REGION or AWS_PROFILE\n"),
+        (
+            {"AWS_DEFAULT_REGION": "eu-central-1"},
+            "radgate: no credentials for AWS: set AWS_PROFILE",
+        ),
+        (
+            {"AWS_DEFAULT_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "AKIA"},
+            "radgate: half of the credentials for AWS: set both",
+        ),
+        ({"AWS_PROFILE": "nobody"}, "radgate: no such profile in the configuration of AWS"),
+    ],
+)
+@pytest.mark.parametrize(
+    "words", [("doctor",), ("deploy", "--dry-run"), ("clients", "list")], ids=" ".join
+)
+def test_what_is_missing_to_ask_aws_is_told_with_its_remedy(
+    *,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    settings: dict[str, str],
+    said: str,
+    words: tuple[str, ...],
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    nowhere = {"HOME": str(tmp_path), "RADGATE_HOME": str(tmp_path / "home")}
+    for name, value in (settings | nowhere | {"AWS_EC2_METADATA_DISABLED": "true"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    monkeypatch.setattr(lambda_packages, "OLDEST_ON_AWS", (3, 11))
+    assert run(["--stage", "prod", *words]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(said)
+    assert err.count("\n") == 1
+
+
+def test_a_dry_run_says_that_this_python_cannot_deploy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RADGATE_HOME", str(tmp_path))
+    monkeypatch.setattr(lambda_packages, "OLDEST_ON_AWS", (sys.version_info[0] + 1, 0))
+    assert run(["--stage", "prod", "deploy", "--dry-run"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("radgate: stage prod needs Python 3.12 or newer to deploy from")
 
 
 def test_a_storage_error_is_told_with_what_lies_behind_it() -> None:
