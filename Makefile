@@ -1,5 +1,5 @@
 # Needs make and Python 3.11 or newer, nothing else: `make demo` and `make test` set up the rest.
-.PHONY: demo run test browser check bench clean
+.PHONY: demo run venv test browser check bench clean
 .DEFAULT_GOAL := demo
 
 BIN := .venv/bin
@@ -18,6 +18,9 @@ demo: $(STAMP)
 # The service on this machine, until Ctrl-C.
 run: $(STAMP)
 	@exec $(BIN)/python -m admin_cli local up
+
+# The environment alone, with .venv/bin/radgate in it.
+venv: $(STAMP)
 
 # Every test. One worker more than two cores: the end-to-end tests also wait.
 test: $(STAMP)
@@ -54,7 +57,7 @@ bench: $(STAMP)
 # The environment, caches and all local state.
 clean:
 	@if [ -x $(BIN)/python ] && [ -d .local ]; then $(BIN)/python -m admin_cli local down || true; fi
-	rm -rf .venv .local .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist demo-report.pdf
+	rm -rf .venv .local .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist radgate.egg-info demo-report.pdf
 
 # The stamp holds the checksum of the requirements and is written last: an installation that was
 # cut short, or one for other requirements, is done again; a newer date alone changes nothing.
@@ -71,4 +74,6 @@ $(STAMP): $(REQUIREMENTS)
 	$(BIN)/python -c '$(NEW_ENOUGH)' 2>/dev/null || "$$python" -m venv --clear .venv || exit 1; \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 	  -r requirements-dev.txt -c constraints.txt || exit 1; \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps --no-build-isolation --editable . || exit 1; \
 	echo "$$sum" > $@

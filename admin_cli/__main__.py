@@ -1,4 +1,4 @@
-"""Entry point: ``python -m admin_cli`` and, installed, ``radgate``."""
+"""Entry point: ``python -m admin_cli`` and, by way of `entry`, ``radgate``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from botocore.exceptions import (
 
 from admin_cli.cli import app
 from admin_cli.console import CliError
+from admin_cli.entry import lacking
 from chalicelib.errors import RadgateError
 
 if TYPE_CHECKING:
@@ -37,11 +38,15 @@ _REMEDIES: dict[type, str] = {
 
 def run(args: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status: 0, 1 (refused) or 2 (wrong usage)."""
+    if refusal := lacking():
+        typer.echo(f"radgate: {refusal}", err=True)
+        return 1
     try:
         status = app(args, prog_name="radgate", standalone_mode=False)
     except typer.TyperException as error:
         # No arguments at all: the help was shown and there is no more to say.
-        message, status = error.format_message(), error.exit_code
+        # "Value error" is the library's word for a value that is none of the choices.
+        message, status = error.format_message().replace("Value error, ", ""), error.exit_code
     except (CliError, RadgateError, ClientError, BotoCoreError, typer.Abort) as error:
         message, status = explain(error), 1
     else:
