@@ -35,6 +35,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from chalicelib.domain import Caller
+
 
 class RadgateError(Exception):
     """Anything that Radgate refuses or cannot do, with a `detail` fit for the client's eyes."""
@@ -91,10 +93,14 @@ class ClientSuspended(AccessDenied):
 
 
 class ScopeMissing(AccessDenied):
-    """The key is good but was not issued for this."""
+    """The key is good but was not issued for this. `caller`: whose key it is."""
 
     code = "insufficient_scope"
     title = "The API key lacks the scope for this"
+
+    def __init__(self, detail: str, caller: Caller | None = None) -> None:
+        super().__init__(detail)
+        self.caller = caller
 
 
 class NotFound(RequestRefused):
@@ -147,10 +153,14 @@ class UnreadableImage(RequestRefused):
 
 
 class NotAChestXray(RequestRefused):
-    """The image is readable but is no frontal chest radiograph."""
+    """The image is readable but is no frontal chest radiograph. `reasons`: the gate's words."""
 
     code = "not_a_chest_xray"
     title = "The image is not a frontal chest X-ray"
+
+    def __init__(self, detail: str, reasons: tuple[str, ...] = ()) -> None:
+        super().__init__(detail)
+        self.reasons = reasons
 
 
 class QuotaExceeded(RequestRefused):

@@ -13,7 +13,7 @@ from chalicelib.domain import Idempotency, StudyStatus
 from chalicelib.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 Model = TypeVar("Model", bound=BaseModel)
 # A Lambda function takes 6 MB a call; base64 leaves 4.5 MB of it for an image.
@@ -62,7 +62,7 @@ def query_of(parameters: Mapping[str, str], model: type[Model]) -> Model:
     try:
         return model.model_validate(dict(parameters))
     except ValidationError as error:
-        raise InvalidRequest(f"Parameter {_first_fault(error)}") from None
+        raise InvalidRequest(_fault("parameter", error, model)) from None
 
 
 def document_of(body: bytes, model: type[Model]) -> Model:
@@ -72,7 +72,7 @@ def document_of(body: bytes, model: type[Model]) -> Model:
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise InvalidRequest("The body is not a JSON document.") from None
-        raise InvalidRequest(f"Field {_first_fault(error)}") from None
+        raise InvalidRequest(_fault("field", error, model)) from None
 
 
 def posted(body: bytes, content_type: str) -> bytes | UploadReference:
@@ -129,8 +129,21 @@ def _is_text(body: bytes) -> bool:
     return True
 
 
-def _first_fault(error: ValidationError) -> str:
-    # pydantic's message names what was expected; what was sent is not repeated.
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    return f"{name!r}: {first['msg']}."
+def _fault(kind: str, error: ValidationError, model: type[BaseModel]) -> str:
+    """Say what is wrong with the first fault, in the names that `model` has.
+
+    pydantic's message names what was expected. What was sent is not repeated, and that is true of a
+    field's name as well: a caller may have put anything there.
+    """
+    known = model.model_fields
+    first = error.errors(include_input=False, include_url=False)[0]
+    if not first["loc"]:
+        return f"The body is to be a JSON object with {_listed(known)}."
+    name = str(first["loc"][0])
+    if name not in known:
+        return f"There is a {kind} that this route does not know; it knows {_listed(known)}."
+    return f"{kind.capitalize()} {name!r}: {first['msg']}."
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)

@@ -31,21 +31,25 @@ STATUS: dict[type[errors.RadgateError], int] = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An error as a client sees it; `retry_after` in seconds, where waiting helps."""
+    """An error as a client sees it.
+
+    `retry_after`: seconds, where waiting helps. `reasons`: of the gate, None for any other error.
+    """
 
     status: int
     code: str
     title: str
     detail: str
     retry_after: int | None = None
+    reasons: tuple[str, ...] | None = None
 
     def body(self, request_id: str) -> str:
         """Return the JSON document."""
         return json.dumps(self.document(request_id))
 
-    def document(self, request_id: str) -> dict[str, str | int]:
+    def document(self, request_id: str) -> dict[str, str | int | list[str]]:
         """Return the fields of RFC 9457 and ours."""
-        return {
+        document: dict[str, str | int | list[str]] = {
             "type": f"urn:radgate:problem:{self.code}",
             "title": self.title,
             "status": self.status,
@@ -53,6 +57,9 @@ class Problem:
             "code": self.code,
             "request_id": request_id,
         }
+        if self.reasons is not None:
+            document["reasons"] = list(self.reasons)
+        return document
 
 
 def problem_of(error: errors.RadgateError) -> Problem:
@@ -63,6 +70,7 @@ def problem_of(error: errors.RadgateError) -> Problem:
         title=error.title,
         detail=error.detail,
         retry_after=getattr(error, "retry_after", None),
+        reasons=getattr(error, "reasons", None),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from functools import cache
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator
@@ -69,6 +70,11 @@ def conforms(method: str, path: str, status: int, headers: Mapping[str, str], bo
             validate(known["schema"], headers[name.lower()])
     if status < 400 and operation.get("security"):
         assert {"ratelimit", "ratelimit-policy"} <= sent
+    if status == HTTPStatus.FORBIDDEN:
+        good = json.loads(body)["code"] == "insufficient_scope"
+        assert {"ratelimit", "ratelimit-policy"} & sent == (
+            {"ratelimit", "ratelimit-policy"} if good else set()
+        )
     content = told.get("content")
     if content is None:
         assert body == b"", f"{method} {path} {status} has a body, untold"

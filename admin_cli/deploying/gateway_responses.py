@@ -32,8 +32,13 @@ REFUSALS: tuple[tuple[tuple[GatewayResponseTypeType, ...], Problem], ...] = (
     ),
     (
         ("QUOTA_EXCEEDED",),
-        # The gateway does not say when the period ends; an hour is polite for a day or a month.
-        problem_of(errors.QuotaExceeded("The plan's units for this period are used up.", 3600)),
+        # The gateway's quota counts requests, not studies, of which /account may still show some.
+        # It does not say when the period ends; an hour is polite for a day or a month.
+        problem_of(
+            errors.QuotaExceeded(
+                "The plan's requests for this period are used up; studies may be left.", 3600
+            )
+        ),
     ),
     (
         ("REQUEST_TOO_LARGE",),
@@ -76,7 +81,11 @@ REFUSALS: tuple[tuple[tuple[GatewayResponseTypeType, ...], Problem], ...] = (
 
 def headers(problem: Problem) -> dict[str, str]:
     """Response headers in API Gateway's notation: constants in single quotes."""
-    headers = {"Content-Type": "'application/problem+json'", "X-Request-Id": "context.requestId"}
+    headers = {
+        "Content-Type": "'application/problem+json'",
+        "Cache-Control": "'no-store'",
+        "X-Request-Id": "context.requestId",
+    }
     if problem.retry_after is not None:
         headers["Retry-After"] = f"'{problem.retry_after}'"
     return {f"gatewayresponse.header.{name}": value for name, value in headers.items()}

@@ -51,7 +51,7 @@ def stopwatch() -> Stopwatch:
     return TracedStopwatch(tracer())
 
 
-def explain(error: RadgateError | None, request_id: str) -> dict[str, str | int]:
+def explain(error: RadgateError | None, request_id: str) -> dict[str, str | int | list[str]]:
     """Return an error, or None for a defect of ours, as its client sees it."""
     from chalicelib.problems import defect_problem, problem_of
 

@@ -28,6 +28,7 @@ from chalicelib.domain.deliveries import (
 )
 from chalicelib.domain.images import (
     NO_FINDING,
+    REASONS,
     Finding,
     Heatmap,
     ImageInfo,
@@ -38,6 +39,7 @@ from chalicelib.domain.images import (
     Quality,
     Radiograph,
     leading_label,
+    reasons_told,
 )
 from chalicelib.domain.jobs import (
     IDEMPOTENCY_LIFE,
@@ -75,6 +77,7 @@ __all__ = [
     "MAX_ATTEMPTS",
     "MAX_UPLOAD_BYTES",
     "NO_FINDING",
+    "REASONS",
     "REPORT_NAME",
     "TELL_FOR",
     "UPLOAD_LIFE",
@@ -128,5 +131,6 @@ __all__ = [
     "leading_label",
     "new_id",
     "posted_name",
+    "reasons_told",
     "taken_name",
 ]

@@ -10,6 +10,15 @@ from pydantic import Field
 from chalicelib.domain.base import Value
 
 NO_FINDING = "No finding"
+# Every word that the gate gives as a reason, and the same for people.
+REASONS = {
+    "not_a_radiograph": "does not look like a radiograph",
+    "not_a_chest": "does not look like a chest",
+    "lateral_or_rotated": "lateral or rotated view",
+    "inverted": "grey scale inverted",
+    "blank": "nearly blank",
+    "too_small": "too few pixels",
+}
 
 
 class ImageInfo(Value):
@@ -46,6 +55,11 @@ class Quality(Value):
     accepted: bool
     score: float = Field(ge=0, le=1)
     reasons: tuple[str, ...] = ()
+
+
+def reasons_told(names: tuple[str, ...]) -> str:
+    """Return the gate's reasons as plain words; one that is not known keeps its own."""
+    return ", ".join(REASONS.get(name, name.replace("_", " ")) for name in names)
 
 
 class Finding(Value):

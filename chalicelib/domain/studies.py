@@ -57,7 +57,7 @@ class Study(Value):
     report: Link | None = None
     heatmaps: tuple[HeatmapLink, ...] = ()
     mode: Mode = "live"
-    error: dict[str, str | int] | None = None
+    error: dict[str, str | int | list[str]] | None = None
 
 
 class StudyPage(Value):

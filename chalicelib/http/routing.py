@@ -99,6 +99,8 @@ def _answer(
             response = handler(call, **path)
             call.stopwatch.annotate(study_id=call.study_id or "")
     except errors.RadgateError as error:
+        if isinstance(error, errors.ScopeMissing):
+            call.caller = error.caller  # a good key: its quota may be told, and who asked noted
         response = call.problem(problem_of(error))
     except Exception:  # noqa: BLE001 - the last line before the wire
         _log_defect(call)

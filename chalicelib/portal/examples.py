@@ -25,6 +25,7 @@ from chalicelib.domain import (
     UploadForm,
     Usage,
 )
+from chalicelib.errors import NotAChestXray
 from chalicelib.inputs import UploadReference, UploadRequest
 from chalicelib.services.account import Account, KeySummary
 from chalicelib.services.models import Health, InstalledModel, ModelList
@@ -154,9 +155,9 @@ def of(model: type[BaseModel], status: int = 200) -> dict[str, Any]:
     return found.model_dump(mode="json")
 
 
-def problem(code: str, status: int, title: str) -> dict[str, str | int]:
+def problem(code: str, status: int, title: str) -> dict[str, str | int | list[str]]:
     """Return an example of an error."""
-    return {
+    made: dict[str, str | int | list[str]] = {
         "type": f"urn:radgate:problem:{code}",
         "title": title,
         "status": status,
@@ -164,3 +165,6 @@ def problem(code: str, status: int, title: str) -> dict[str, str | int]:
         "code": code,
         "request_id": _REQUEST_ID,
     }
+    if code == NotAChestXray.code:
+        made["reasons"] = ["not_a_chest"]
+    return made

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from chalicelib.domain import REASONS
 from chalicelib.portal import advice, examples
 from chalicelib.portal.openapi_paths import SCHEMAS, Json, described, ref
 from chalicelib.portal.operations import OPERATIONS
@@ -22,6 +23,10 @@ ABOUT = (
     "A chest X-ray API that is sold by key: a radiograph in, calibrated findings, a heatmap and a"
     " PDF report out. Not a medical device; findings are not for diagnosis."
 )
+_ONCE_KNOWN = (
+    "With every answer to a key that is good, but where the storage cannot tell. Of the 403 only"
+    " `insufficient_scope` has it; what the gateway itself refuses never does."
+)
 _HEADERS: dict[str, tuple[str, Json]] = {
     "X-Request-Id": ("The id to quote.", {"type": "string"}),
     "Server-Timing": (
@@ -29,11 +34,11 @@ _HEADERS: dict[str, tuple[str, Json]] = {
         {"type": "string"},
     ),
     "RateLimit-Policy": (
-        'Units a period, and its length in seconds: `"studies";q=1000;w=2592000`.',
+        f'Units a period, and its length in seconds: `"studies";q=1000;w=2592000`. {_ONCE_KNOWN}',
         {"type": "string", "pattern": r'^"studies";q=\d+;w=\d+$'},
     ),
     "RateLimit": (
-        'Units left, and seconds until the next period: `"studies";r=999;t=86400`.',
+        f'Units left, and seconds until the next period: `"studies";r=999;t=86400`. {_ONCE_KNOWN}',
         {"type": "string", "pattern": r'^"studies";r=\d+;t=\d+$'},
     ),
     "Retry-After": ("Seconds to wait.", {"type": "string", "pattern": r"^\d+$"}),
@@ -120,6 +125,11 @@ def _problem(codes: Iterable[str]) -> Json:
             "detail": text,
             "code": {**text, "enum": list(codes)},
             "request_id": text,
+            "reasons": {
+                "type": "array",
+                "items": {"type": "string", "enum": list(REASONS)},
+                "description": "Of `not_a_chest_xray` alone: what spoke against the image.",
+            },
         },
     }
 

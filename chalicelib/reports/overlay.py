@@ -17,6 +17,7 @@ Size = tuple[int, int]
 _BYTE_MAX = 255
 _HALF = 128
 _OPACITY = 0.72  # of the strongest heat: the anatomy below must stay readable
+_ALPHA = [round(value * _OPACITY) for value in range(256)]  # opacity for each heat
 _UNSEEN = 0.45  # brightness left where the network's input did not reach
 # Dark to light, so that on a greyscale print more heat is still another grey.
 _RAMP = ((0.0, (120, 30, 0)), (0.5, (214, 88, 12)), (1.0, (255, 216, 130)))
@@ -75,35 +76,32 @@ def covers(heatmap: Heatmap, original: Size) -> bool:
     return left <= 1 and top <= 1 and right >= original[0] - 1 and bottom >= original[1] - 1
 
 
-def overlay(
-    picture: Image.Image, heatmap: Heatmap, original: Size, strength: float, *, outline: bool
-) -> Image.Image:
+def overlay(picture: Image.Image, heatmap: Heatmap, original: Size) -> Image.Image:
     """Return the picture (mode ``L``) with the heat over it, mode ``RGB``.
 
-    `strength` in [0, 1] fades the heat as a whole; `outline` draws the line at half of the
-    heatmap's scale. What the network did not see is darkened.
+    A line is drawn at half of the heatmap's scale. What the network did not see is darkened.
     """
     heat = place(heatmap, original, picture.size)
     seen = Image.new("L", picture.size, 0)
     seen.paste(_BYTE_MAX, _area(heatmap, original, picture.size))
     grey = Image.composite(picture, picture.point([round(v * _UNSEEN) for v in range(256)]), seen)
-    image = Image.composite(_coloured(heat), grey.convert("RGB"), heat.point(_alpha(strength)))
-    return _outlined(image, heat) if outline else image
+    image = Image.composite(_coloured(heat), grey.convert("RGB"), heat.point(_ALPHA))
+    return _outlined(image, heat)
 
 
 def heat_layer(heatmap: Heatmap, original: Size, size: Size) -> Image.Image:
     """Return the heat alone, mode ``RGBA``: transparent where there is none."""
     heat = place(heatmap, original, size)
     layer = _coloured(heat)
-    layer.putalpha(heat.point(_alpha(1.0)))
+    layer.putalpha(heat.point(_ALPHA))
     return layer
 
 
-def colour_scale(size: Size, strength: float) -> Image.Image:
+def colour_scale(size: Size) -> Image.Image:
     """Return the colours of the heat from none to most, over the mid-grey of a lung."""
     ramp = Image.linear_gradient("L").rotate(90).resize(size)
     ground = Image.new("RGB", size, (96, 96, 96))
-    return Image.composite(_coloured(ramp), ground, ramp.point(_alpha(strength)))
+    return Image.composite(_coloured(ramp), ground, ramp.point(_ALPHA))
 
 
 def jpeg(image: Image.Image, limit: int) -> BytesIO:
@@ -149,10 +147,6 @@ def _ramp(heat: float, band: int) -> int:
     else:
         share, start, end = (heat - middle) / (high - middle), mid, light
     return round(start[band] + share * (end[band] - start[band]))
-
-
-def _alpha(strength: float) -> list[int]:
-    return [round(value * _OPACITY * strength) for value in range(256)]
 
 
 def _outlined(image: Image.Image, heat: Image.Image) -> Image.Image:

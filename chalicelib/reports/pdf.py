@@ -26,8 +26,8 @@ class PdfReportWriter:
     ) -> bytes:
         """Return a one-page PDF of a study that has findings.
 
-        The heatmap shown is that of `study.label`; when nothing is positive, that of the
-        finding nearest to its operating point, faded and labelled as such.
+        The heatmap shown is that of `study.label`. When nothing is positive there is none, and the
+        radiograph stands alone.
 
         Raises ValueError when the study has no findings, or the pixels do not fill the image.
         """
@@ -42,7 +42,9 @@ class PdfReportWriter:
         fixed = sections.CAPTION + findings.HEAD + findings.FOOT + sections.FACTS + 2 * _GAP
         free = sections.FOOTER - top - fixed
         rows = findings.rows_height(free - _PICTURES_MIN, len(order))
-        heat = next((each for each in heatmaps if each.label == shown.label), None)
+        # A map of a negative finding would glow where nothing was found, so none is drawn.
+        known = heatmaps if shown.positive else ()
+        heat = next((each for each in known if each.label == shown.label), None)
         room = min(_PICTURES_MAX, free - rows)
         bottom = sections.pictures(
             page, top, room, radiograph=radiograph, shown=shown, heatmap=heat

@@ -57,48 +57,34 @@ def pictures(  # noqa: PLR0913 - two for the place, three for what stands there
     shown: Finding,
     heatmap: Heatmap | None,
 ) -> float:
-    """Draw the radiograph and beside it the same under its heatmap; return where they end.
+    """Draw the radiograph, and beside it the same under its heatmap; return where they end.
 
-    `room`: height in mm for the pictures alone. Both keep the radiograph's proportions and
-    have the same size.
+    `room`: height in mm for the pictures alone. Both keep the radiograph's proportions and have
+    the same size. Without a heatmap the radiograph stands in the middle, as large as `room` lets.
     """
     original = (radiograph.info.width, radiograph.info.height)
-    scale = min(COLUMN / original[0], room / original[1])
+    scale = min((COLUMN if heatmap else _WIDE) / original[0], room / original[1])
     width, height = original[0] * scale, original[1] * scale
+    left = LEFT if heatmap else (LEFT + RIGHT - width) / 2
     size = (max(1, round(width * _DOTS_PER_MM)), max(1, round(height * _DOTS_PER_MM)))
     picture = overlay.greyscale(radiograph, size)
-    file = overlay.jpeg(picture, _PICTURE_LIMIT)
-    page.picture(file, (LEFT, top), (width, height), "The radiograph as it was analysed")
+    file = overlay.jpeg(picture, _PICTURE_LIMIT if heatmap else 2 * _PICTURE_LIMIT)
+    page.picture(file, (left, top), (width, height), "The radiograph as it was analysed")
     caption = top + height + 4.5
-    page.text(LEFT, caption, "Radiograph", bold=True)
-    page.text(LEFT, caption + 4.2, "as it was analysed", size=7, colour=GREY)
-    name = words.label_name(shown.label)
     if heatmap is None:
-        page.text(SECOND, top + 3, "No heatmap", bold=True)
-        page.text(SECOND, top + 7.2, f"The model gives none for {name}.", size=7, colour=GREY)
+        middle, note = (LEFT + RIGHT) / 2, words.lone_note(shown)
+        page.text(middle, caption, "Radiograph", bold=True, align="centre")
+        page.text(middle, caption + 4.2, note, size=7, colour=GREY, align="centre")
         return top + height + CAPTION
-    strength = heat_strength(shown)
-    mapped = overlay.overlay(picture, heatmap, original, strength, outline=shown.positive)
-    file = overlay.jpeg(mapped, _PICTURE_LIMIT)
+    page.text(left, caption, "Radiograph", bold=True)
+    page.text(left, caption + 4.2, words.AS_ANALYSED, size=7, colour=GREY)
+    name = words.label_name(shown.label)
+    file = overlay.jpeg(overlay.overlay(picture, heatmap, original), _PICTURE_LIMIT)
     alt = f"The radiograph under the heatmap for {name}"
     page.picture(file, (SECOND, top), (width, height), alt)
-    title = f"Heatmap for {name}" + ("" if shown.positive else " (not positive)")
-    page.text(SECOND, caption, title, bold=True, width=COLUMN)
-    whole = overlay.covers(heatmap, original)
-    note = words.heat_note(shown, strength, whole=whole)
-    _scale(page, caption + 4.2, strength, note)
+    page.text(SECOND, caption, f"Heatmap for {name}", bold=True, width=COLUMN)
+    _scale(page, caption + 4.2, words.heat_note(whole=overlay.covers(heatmap, original)))
     return top + height + CAPTION
-
-
-def heat_strength(shown: Finding) -> float:
-    """Return how strongly the heat is drawn, in [0, 1].
-
-    A heatmap has a strongest place in every image, healthy ones too. Below the operating
-    point it fades with the probability, so that nothing glows where nothing was found.
-    """
-    if shown.positive or shown.threshold <= 0:
-        return 1.0
-    return min(1.0, shown.probability / shown.threshold)
 
 
 def facts(page: Page, top: float, study: Study, radiograph: Radiograph, model: ModelFacts) -> None:
@@ -148,9 +134,9 @@ def footer(page: Page, study: Study) -> None:
     )
 
 
-def _scale(page: Page, y: float, strength: float, note: str) -> None:
+def _scale(page: Page, y: float, note: str) -> None:
     x = SECOND + page.text(SECOND, y, "low", size=7, colour=GREY) + 1.5
-    file = overlay.jpeg(overlay.colour_scale((200, 16), strength), _PICTURE_LIMIT)
+    file = overlay.jpeg(overlay.colour_scale((200, 16)), _PICTURE_LIMIT)
     page.picture(file, (x, y - 1.9), (22, 1.9), "Colours of the heatmap, from low to high")
     x += 23.5
     x += page.text(x, y, "high", size=7, colour=GREY) + 3

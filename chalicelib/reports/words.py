@@ -5,12 +5,15 @@ from __future__ import annotations
 from datetime import UTC
 from typing import TYPE_CHECKING
 
+from chalicelib.domain import reasons_told
+
 if TYPE_CHECKING:
     from datetime import datetime
 
     from chalicelib.domain import Finding, LabelFacts, Mode, ModelFacts, ModelRef, Quality
 
 NOT_FOR_DIAGNOSIS = "Not for diagnosis"
+AS_ANALYSED = "as it was analysed"
 _CAVEATS = {
     "probability": "Probabilities refer to the population on which the model was evaluated. In"
     " other patients, or with other equipment, they may not hold.",
@@ -36,14 +39,6 @@ _STEPS = {
     "min_max": "range stretched",
     "invert": "inverted (MONOCHROME1)",
     "invert_corrected": "inverted again (the header was wrong)",
-}
-_REASONS = {
-    "not_a_radiograph": "does not look like a radiograph",
-    "not_a_chest": "does not look like a chest",
-    "lateral_or_rotated": "lateral or rotated view",
-    "inverted": "grey scale inverted",
-    "blank": "nearly blank",
-    "too_small": "too few pixels",
 }
 _NAMED = 3  # further positive findings that the sentence names; the table has them all
 _HASH_SHOWN = 16  # hexadecimal digits: enough to compare by eye
@@ -80,8 +75,8 @@ def image_check(quality: Quality | None) -> str:
         return "not made"
     if quality.accepted:
         return f"accepted as a frontal chest X-ray, score {quality.score:.2f}"
-    reasons = ", ".join(_plain(name, _REASONS) for name in quality.reasons)
-    return f"NOT accepted, score {quality.score:.2f}: {reasons or 'no reason was given'}"
+    reasons = reasons_told(quality.reasons) or "no reason was given"
+    return f"NOT accepted, score {quality.score:.2f}: {reasons}"
 
 
 def moment(time: datetime | None) -> str:
@@ -150,17 +145,22 @@ def guide(model: ModelRef | None) -> tuple[tuple[str, str], ...]:
         ),
         (
             "Heatmap",
-            "Which regions raised the answer. Coarse: it shows neither outline nor size.",
+            "Which regions raised a positive answer. Coarse: it shows neither outline nor size.",
         ),
     )
 
 
-def heat_note(shown: Finding, strength: float, *, whole: bool) -> str:
+def heat_note(*, whole: bool) -> str:
     """Return how to read the heatmap; `whole`: the network saw all of the image."""
     note = "line: half of the scale"
-    if not shown.positive:
-        note = f"faded to {strength:.0%} (answer / op. point)"
     return note if whole else f"{note}; dark: not seen"
+
+
+def lone_note(shown: Finding) -> str:
+    """Return what stands below a radiograph that has no heatmap beside it."""
+    if shown.positive:
+        return f"{AS_ANALYSED}; there is no heatmap for {label_name(shown.label)}"
+    return f"{AS_ANALYSED}; heatmaps are drawn for positive findings only"
 
 
 def table_note(count: int, left_out: int) -> str:

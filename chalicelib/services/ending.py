@@ -45,7 +45,7 @@ class Endings:
     documents: DocumentStore
     sources: SourceStore
     outbox: Outbox
-    explain: Callable[[RadgateError | None, str], dict[str, str | int]]
+    explain: Callable[[RadgateError | None, str], dict[str, str | int | list[str]]]
     monitor: Monitor
     clock: Clock
 
@@ -168,4 +168,4 @@ class Endings:
 
 def is_ours(study: Study) -> bool:
     """Tell whether a study has failed through our own fault."""
-    return study.error is not None and int(study.error["status"]) >= OURS
+    return study.error is not None and int(str(study.error["status"])) >= OURS

@@ -68,7 +68,7 @@ class IdentityService:
         if caller.client.status == "suspended":
             raise ClientSuspended("Access is paused for this client. Ask your operator.")
         if scope not in caller.key.scopes:
-            raise ScopeMissing(f"This needs a key with the scope {scope}.")
+            raise ScopeMissing(f"This needs a key with the scope {scope}.", caller)
         self._note_use(caller)
         return caller
 

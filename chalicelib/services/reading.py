@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from chalicelib.domain import REPORT_NAME, StudyStatus, heatmap_name, leading_label
+from chalicelib.domain import REPORT_NAME, StudyStatus, heatmap_name, leading_label, reasons_told
 from chalicelib.errors import NotAChestXray
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ def pass_gate(gate: Gate, client: Client, radiograph: Radiograph) -> Quality:
     """Return the gate's judgement. Raises NotAChestXray where the client wants it to block."""
     quality = gate.judge(radiograph)
     if not quality.accepted and client.gate_policy == "block":
+        told = reasons_told(quality.reasons)
         raise NotAChestXray(
-            f"The image was not accepted as a frontal chest X-ray: {', '.join(quality.reasons)}."
+            f"The image was not accepted as a frontal chest X-ray: {told}.", quality.reasons
         )
     return quality
 

@@ -172,5 +172,6 @@ def assert_problems(gateway: APIGatewayClient, api_id: str) -> None:
             assert (body["status"], found["statusCode"]) == (problem.status, str(problem.status))
             headers = found["responseParameters"]
             assert headers["gatewayresponse.header.Content-Type"] == "'application/problem+json'"
+            assert headers["gatewayresponse.header.Cache-Control"] == "'no-store'"
             wants_retry = problem.status in {429, 503}
             assert ("gatewayresponse.header.Retry-After" in headers) is wants_retry

@@ -95,7 +95,7 @@ class Fuse:
         self.made.append(call)
 
 
-def explain(error: RadgateError | None, request_id: str) -> dict[str, str | int]:
+def explain(error: RadgateError | None, request_id: str) -> dict[str, str | int | list[str]]:
     return (defect_problem() if error is None else problem_of(error)).document(request_id)
 
 

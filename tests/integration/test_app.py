@@ -105,7 +105,12 @@ def test_every_way_a_key_can_fail(table: Table) -> None:
     refused(revoked.get("/account"), 403, "key_revoked")
     refused(expired.get("/account"), 403, "key_expired")
     refused(suspended.get("/account"), 403, "client_suspended")
-    refused(reader.get("/account"), 403, "insufficient_scope")
+    for ended in (revoked, expired, suspended):
+        assert "ratelimit" not in ended.get("/account").headers
+    lacking = reader.get("/account")
+    refused(lacking, 403, "insufficient_scope")
+    assert lacking.headers["ratelimit"].startswith('"studies";r=')
+    assert lacking.headers["ratelimit-policy"].startswith('"studies";q=')
     refused(reader.call("POST", "/xray", body=b"x"), 403, "insufficient_scope")
     assert reader.get("/studies").status == 200
 
@@ -146,7 +151,10 @@ def test_a_lower_leg_is_no_chest(table: Table) -> None:
     problem = refused(
         gateway.call("POST", "/xray", body=Path(path).read_bytes()), 422, "not_a_chest_xray"
     )
-    assert "not_a" in problem["detail"]
+    assert set(problem["reasons"]) <= {"not_a_chest", "not_a_radiograph"}
+    assert problem["reasons"]
+    assert "does not look like" in problem["detail"]
+    assert "_" not in problem["detail"]
 
 
 @pytest.mark.parametrize(

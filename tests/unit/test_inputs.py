@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,6 +106,36 @@ def test_a_refusal_names_the_field_and_repeats_nothing_that_was_sent() -> None:
         document_of(b'{"size": "patient 4711", "content_type": "image/png"}', UploadRequest)
     assert "'size'" in refused.value.detail
     assert "4711" not in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"{}", "Field 'size'"),
+        (b'{"ZZPATIENT": 1}', "There is a field that this route does not know"),
+        (
+            b'{"size": 1, "content_type": "image/png", "ZZPATIENT": 1}',
+            "There is a field that this route does not know; it knows 'size', 'content_type'.",
+        ),
+        (b"[]", "The body is to be a JSON object with 'size', 'content_type'."),
+        (b'"ZZPATIENT"', "The body is to be a JSON object with 'size', 'content_type'."),
+    ],
+)
+def test_a_refusal_names_our_own_fields_only(body: bytes, told: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        document_of(body, UploadRequest)
+    assert refused.value.detail.startswith(told)
+    assert "ZZPATIENT" not in refused.value.detail
+    assert "''" not in refused.value.detail
+
+
+@given(st.text(min_size=8))
+def test_no_name_of_a_field_comes_back(name: str) -> None:
+    name = f"ZZ{name}"
+    body = json.dumps({"upload_id": "up_1", name: 1}).encode()
+    with pytest.raises(InvalidRequest) as refused:
+        document_of(body, UploadReference)
+    assert name not in refused.value.detail
 
 
 def test_a_wrong_parameter_is_named() -> None:

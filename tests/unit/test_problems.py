@@ -50,11 +50,17 @@ def test_every_error_stands_in_the_tree_of_the_docstring() -> None:
 def test_the_body_has_the_contracts_fields(kind: type[errors.RadgateError]) -> None:
     problem = problem_of(make(kind))
     body = json.loads(problem.body("req-1"))
-    assert set(body) == {"type", "title", "status", "detail", "code", "request_id"}
+    own = {"reasons"} if kind is errors.NotAChestXray else set()
+    assert set(body) == {"type", "title", "status", "detail", "code", "request_id"} | own
     assert body["code"] == kind.code
     assert body["status"] == STATUS[kind]
     assert body["detail"] == "why"
     assert body["request_id"] == "req-1"
+
+
+def test_a_refusal_by_the_gate_has_its_reasons_for_programs() -> None:
+    error = errors.NotAChestXray("why", ("not_a_chest", "blank"))
+    assert json.loads(problem_of(error).body("req-1"))["reasons"] == ["not_a_chest", "blank"]
 
 
 def test_refusals_that_pass_tell_when_to_come_back() -> None:

@@ -52,7 +52,9 @@ class Place:
     def bucket(self) -> str:
         return self.foundation.BucketName
 
-    def fail(self, *, error: dict[str, str | int] | None = None, letters: int = 1) -> str:
+    def fail(
+        self, *, error: dict[str, str | int | list[str]] | None = None, letters: int = 1
+    ) -> str:
         """Make a study that failed through our fault, with so many dead letters."""
         table, clock = aws.table(self.foundation.TableName), Stage.clock
         study = Study(id=new_id("st"), status=StudyStatus.QUEUED, created_at=clock())

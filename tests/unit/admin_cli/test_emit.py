@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -133,6 +134,12 @@ def test_the_gateways_refusals_are_in_the_apis_own_text() -> None:
     responses = api["DefinitionBody"]["x-amazon-apigateway-gateway-responses"]
     assert set(responses) == {kind for kinds, _problem in REFUSALS for kind in kinds}
     assert responses["INVALID_API_KEY"]["statusCode"] == 403
+    for response in responses.values():
+        headers = response["responseParameters"]
+        assert headers["gatewayresponse.header.Cache-Control"] == "'no-store'"
+    told = json.loads(responses["QUOTA_EXCEEDED"]["responseTemplates"]["application/json"])
+    assert "requests" in told["detail"]  # a study's units are counted by us, and are others
+    assert "units" not in told["detail"]
     assert api["AccessLogSetting"]["DestinationArn"] == {"Fn::GetAtt": ["ApiLog", "Arn"]}
     assert not api["MethodSettings"][0]["DataTraceEnabled"]
 

@@ -45,7 +45,8 @@ class Sheet:
         images = self.objects(pdfium_c.FPDF_PAGEOBJ_IMAGE)
         return [image for image in images if image.get_px_size() != (200, 16)]
 
-    def box(self, thing: Any) -> tuple[float, float, float, float]:
+    @staticmethod
+    def box(thing: Any) -> tuple[float, float, float, float]:
         left, bottom, right, top = (each / MM for each in thing.get_bounds())
         return left, 297 - top, right, 297 - bottom
 
@@ -168,36 +169,38 @@ def test_the_heatmap_is_that_of_the_leading_finding() -> None:
     assert colour[height // 2 :, : width // 2].max() < 20
 
 
-def heat_of(sheet: Sheet) -> int:
-    picture = sheet.pictures()[1].get_bitmap().to_numpy().astype(int)
-    return int((picture.max(axis=2) - picture.min(axis=2)).max())
-
-
-def test_below_the_operating_point_the_heatmap_fades_and_says_so() -> None:
-    heatmaps = (a_hot_cell(SQUARE),)
-    positive = Sheet(written(a_finding(probability=0.91), heatmaps=heatmaps))
-    near = Sheet(written(a_finding(probability=0.40), heatmaps=heatmaps))
-    far = Sheet(written(a_finding(probability=0.05), heatmaps=heatmaps))
-    assert heat_of(positive) > heat_of(near) > 2 * heat_of(far)
-    assert "Heatmap for Cardiomegaly (not positive)" in far.text
-    assert "faded to 11%" in far.text
-    assert "Cardiomegaly: negative" in far.text
-    assert "negative" in far.text
-    assert "(not positive)" not in positive.text
-
-
-def test_of_several_negative_findings_the_nearest_is_mapped() -> None:
+@pytest.mark.parametrize("mapped", [False, True])
+def test_of_negative_findings_no_heatmap_is_drawn_and_the_page_says_why(*, mapped: bool) -> None:
     findings = (a_finding("Mass", 0.1), a_finding("Edema", 0.4), a_finding("Hernia", 0.2))
     heatmaps = tuple(a_hot_cell(SQUARE, label=finding.label) for finding in findings)
-    text = Sheet(written(*findings, heatmaps=heatmaps)).text
-    assert "Heatmap for Edema (not positive)" in text
-    assert "None of 3 findings reached its operating point." in text
-
-
-def test_without_a_heatmap_the_radiograph_stands_alone() -> None:
-    sheet = Sheet(written(a_finding(probability=0.1)))
+    sheet = Sheet(written(*findings, heatmaps=heatmaps if mapped else ()))
     assert len(sheet.pictures()) == 1
-    assert "The model gives none for Cardiomegaly." in sheet.text
+    assert "heatmaps are drawn for positive findings only" in sheet.text
+    assert "Heatmap for" not in sheet.text
+    assert "None of 3 findings reached its operating point." in sheet.text
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (184, 196), (120, 60), (50, 120)])
+def test_a_lone_radiograph_is_larger_and_leaves_no_half_of_its_row_blank(
+    width: int, height: int
+) -> None:
+    radiograph = a_radiograph(width, height)
+    heatmap = a_hot_cell((0, 0, width, height))
+    (alone,) = Sheet(written(a_finding(probability=0.1), radiograph=radiograph)).pictures()
+    paired = Sheet(written(a_finding(), radiograph=radiograph, heatmaps=(heatmap,))).pictures()
+    left, top, right, bottom = Sheet.box(alone)
+    beside = Sheet.box(paired[0])
+    assert (left + right) / 2 == pytest.approx(105, abs=0.1)
+    assert right - left >= beside[2] - beside[0] - 0.01
+    # It fills the height that there is for pictures, or the width of the page.
+    assert bottom - top == pytest.approx(100, abs=0.1) or right - left == pytest.approx(174, abs=1)
+
+
+def test_a_positive_finding_without_a_map_is_not_said_to_be_negative() -> None:
+    sheet = Sheet(written(a_finding()))
+    assert len(sheet.pictures()) == 1
+    assert "there is no heatmap for Cardiomegaly" in sheet.text
+    assert "positive findings only" not in sheet.text
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 18, 21, 60])

@@ -90,8 +90,13 @@ def test_what_fails_before_the_end_leaves_nothing(
 
 def test_a_refusal_by_the_gate_names_its_reasons(bench: Bench) -> None:
     bench.gate.quality = Quality(accepted=False, score=0.0, reasons=("not_a_chest", "blank"))
-    with pytest.raises(NotAChestXray, match="not_a_chest, blank"):
+    with pytest.raises(NotAChestXray) as refused:
         bench.analyse(a_caller())
+    assert refused.value.reasons == ("not_a_chest", "blank")
+    assert refused.value.detail == (
+        "The image was not accepted as a frontal chest X-ray:"
+        " does not look like a chest, nearly blank."
+    )
 
 
 def test_a_client_may_have_doubtful_images_analysed_with_a_warning(bench: Bench) -> None:

@@ -36,7 +36,7 @@ IMAGE = b"an image"
 REQUEST = "11111111-2222-4333-8444-555555555555"
 
 
-def explain(error: RadgateError | None, request_id: str) -> dict[str, str | int]:
+def explain(error: RadgateError | None, request_id: str) -> dict[str, str | int | list[str]]:
     problem = defect_problem() if error is None else problem_of(error)
     return dict(json.loads(problem.body(request_id)))
 

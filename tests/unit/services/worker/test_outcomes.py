@@ -55,8 +55,8 @@ def test_one_bad_image_harms_no_other(bench: Bench, place: int) -> None:
     assert ("study.failed", "mail") in bench.told()
 
 
-def explain_of(code: str, status: int, detail: str) -> dict[str, str | int]:
-    problem: dict[str, str | int] = {
+def explain_of(code: str, status: int, detail: str) -> dict[str, str | int | list[str]]:
+    problem: dict[str, str | int | list[str]] = {
         "type": f"urn:radgate:problem:{code}",
         "title": "The image cannot be read",
         "status": status,
@@ -87,6 +87,7 @@ def test_an_image_that_is_no_chest_fails_as_the_client_wants_it(bench: Bench) ->
     refused, doubted = bench.all()
     assert refused.error is not None
     assert refused.error["code"] == "not_a_chest_xray"
+    assert refused.error["reasons"] == ["not_a_chest"]
     assert doubted.status is StudyStatus.SUCCEEDED
     assert doubted.quality == bench.gate.quality
 
