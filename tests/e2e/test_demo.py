@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -19,6 +20,29 @@ if TYPE_CHECKING:
 def radgate(tmp_path_factory: pytest.TempPathFactory) -> Radgate:
     """As a newcomer runs it."""
     return Radgate(tmp_path_factory.mktemp("demo") / "home")
+
+
+def assert_as_shown(shown: object, real: object) -> None:
+    """The same fields in the same order; `…` stands for anything, numbers may be rounded."""
+    if isinstance(shown, dict):
+        assert isinstance(real, dict)
+        assert list(shown) == list(real)
+        for name, value in shown.items():
+            assert_as_shown(value, real[name])
+    elif isinstance(shown, list):
+        assert isinstance(real, list)
+        assert len(shown) == len(real)
+        for value, its in zip(shown, real, strict=True):
+            assert_as_shown(value, its)
+    elif isinstance(shown, str) and "…" in shown:
+        begin, end = shown.split("…")
+        assert isinstance(real, str)
+        assert real.startswith(begin)
+        assert real.endswith(end)
+    elif isinstance(shown, float):
+        assert real == pytest.approx(shown, abs=0.001)
+    else:
+        assert shown == real
 
 
 def demo(radgate: Radgate, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -48,6 +72,9 @@ def test_it_ends_with_a_finding_and_a_pdf(radgate: Radgate, tmp_path: Path) -> N
     assert "Not for diagnosis" in words
     assert (tmp_path / "demo-report.pdf").read_bytes().startswith(b"%PDF-")
     assert_nothing_runs(radgate)
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"^```json\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert_as_shown(json.loads(shown), study)
 
 
 def test_it_tells_why_it_failed_and_stops_all_the_same(radgate: Radgate, tmp_path: Path) -> None:
