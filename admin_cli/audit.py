@@ -9,6 +9,8 @@ import typer
 
 from admin_cli.console import CliError, console_of
 from admin_cli.stage import open_stage
+from admin_cli.tenants.accounts import known_client
+from admin_cli.words import counted
 from chalicelib.tenants.audit_check import ANCHOR, verify
 
 if TYPE_CHECKING:
@@ -36,7 +38,10 @@ def log(
     Example: radgate audit log --client acme --limit 10
     """
     console = console_of(context)
-    entries = open_stage(console.stage).trail.latest(limit, client)
+    stage = open_stage(console.stage)
+    entries = stage.trail.latest(limit, client)
+    if client is not None and not entries:
+        known_client(stage.accounts, client)
     if console.json:
         console.print_json(entries)
     else:
@@ -74,7 +79,7 @@ def verify_trail(
         console.print_json(verdict)
     else:
         console.print(verdict.anchor)
-        console.info(f"The audit trail is whole: {verdict.entries} entries.")
+        console.info(f"The audit trail is whole: {counted(verdict.entries, 'entry', 'entries')}.")
 
 
 def difference(entry: AuditEntry) -> str:

@@ -10,9 +10,9 @@ import typer
 
 from admin_cli.console import CliError, Console, console_of
 from admin_cli.models.folder import shipped
-from admin_cli.models.place import before, named, place_of, proven
+from admin_cli.models.place import before, named, parse_model, place_of, proven
 from admin_cli.models.switch import bring, switch, trail_of
-from admin_cli.models.views import cell, fetched, listed, name_of, plain
+from admin_cli.models.views import cell, fetched, listed, name_of, plain, title
 from chalicelib.inference.packs import verify_pack
 from chalicelib.inference.shelf import facts_of
 
@@ -97,7 +97,9 @@ def install(
 
 @app.command("list")
 def list_(context: typer.Context, model_dir: ModelDir = None) -> None:
-    """Show the installed packs and which one answers. Broken ones are shown with the reason.
+    """Show the installed packs and which one answers, and of a broken one, why it is.
+
+    Files are counted and measured, not read: what is in them, `models verify` checks.
 
     Example: radgate models list
     """
@@ -113,7 +115,9 @@ def list_(context: typer.Context, model_dir: ModelDir = None) -> None:
 @app.command()
 def verify(
     context: typer.Context,
-    model: Annotated[str | None, typer.Argument(metavar="[NAME@VERSION]")] = None,
+    model: Annotated[
+        str | None, typer.Argument(parser=parse_model, metavar="[NAME@VERSION]")
+    ] = None,
     model_dir: ModelDir = None,
 ) -> None:
     """Check every file of the packs, and that each gives its golden answer. All, or one.
@@ -129,11 +133,15 @@ def verify(
     reasons = {folder: place.fault(folder) for folder in folders}
     if console.json:
         console.print_json(
-            [{"folder": name, "sound": not why, "error": why} for name, why in reasons.items()]
+            [
+                {"model": title(folder), "sound": not why, "error": why}
+                for folder, why in reasons.items()
+            ]
         )
     else:
-        console.table(("pack", "state"), [(name, why or "sound") for name, why in reasons.items()])
-    bad = [name for name, why in reasons.items() if why]
+        rows = [(title(folder), why or "sound") for folder, why in reasons.items()]
+        console.table(("model", "state"), rows)
+    bad = [title(folder) for folder, why in reasons.items() if why]
     if bad:
         raise CliError(f"not sound: {', '.join(bad)}")
 
@@ -141,7 +149,7 @@ def verify(
 @app.command()
 def activate(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="NAME@VERSION")],
+    model: Annotated[str, typer.Argument(parser=parse_model, metavar="NAME@VERSION")],
     model_dir: ModelDir = None,
 ) -> None:
     """Let a pack answer, once it has proven itself. Running functions follow within a minute.

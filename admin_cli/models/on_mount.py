@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from admin_cli.console import CliError
 from admin_cli.deploying.mount_models import install_model
 from admin_cli.emulator import local_home
+from admin_cli.models.views import title
 from chalicelib.inference.shelf import facts_of
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class OnMount:
 
     def fault(self, pack: str) -> str:
         """Return what is amiss with a pack, nothing when it is sound."""
-        self._tell(f"model {pack}: its files and its golden answer")
+        self._tell(f"model {title(pack)}: its files and its golden answer")
         return self._work("verify_model", pack)["error"] or ""
 
     def install(self, source: Path) -> tuple[dict[str, Any], bool]:
@@ -67,4 +68,4 @@ class OnMount:
 
     def _work(self, action: str, pack: str) -> dict[str, Any]:
         order: dict[str, str | bool] = {"action": action, "pack": pack}
-        return self._mount.work(order, lambda text: self._tell(f"model {pack}: {text}"))
+        return self._mount.work(order, lambda text: self._tell(f"model {title(pack)}: {text}"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import typer
+
 from admin_cli.console import CliError
 from admin_cli.deploying.mount_runtime import needs_runtime
 from admin_cli.emulator import local_home
@@ -68,11 +70,17 @@ def place_of(console: Console, given: Path | None) -> Place:
     return OnMount(mount, console.stage, foundation.BucketName, console.info, console.progress)
 
 
+def parse_model(text: str) -> str:
+    """Return the NAME@VERSION of a pack. Raises BadParameter."""
+    name, _, version = text.partition("@")
+    if not name or not version:
+        raise typer.BadParameter(f"a model is named NAME@VERSION, not {text}")
+    return text
+
+
 def named(place: Place, facts: dict[str, Any], model: str) -> str:
-    """Return the folder of the pack NAME@VERSION. Raises CliError."""
-    name, at, version = model.partition("@")
-    if not at or not name or not version:
-        raise CliError(f"a model is named NAME@VERSION, not {model}")
+    """Return the folder of the pack NAME@VERSION. Raises CliError when it is not there."""
+    name, _, version = model.partition("@")
     folder = f"{name}-{version}"
     if folder not in {one["folder"] for one in facts["packs"]}:
         raise CliError(f"model {model} is not installed in {place}")

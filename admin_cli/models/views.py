@@ -28,6 +28,12 @@ def name_of(pack: dict[str, Any]) -> str:
     return f"{pack['name']}@{pack['version']}"
 
 
+def title(folder: str) -> str:
+    """Return as NAME@VERSION what lies in a folder, sound or not; a name that is none as it is."""
+    name, _, version = folder.rpartition("-")
+    return f"{name}@{version}" if name and version else folder
+
+
 def plain(pack: dict[str, Any]) -> dict[str, Any]:
     """Return a sound pack as it is shown, which its folder's name is no part of."""
     return {name: value for name, value in pack.items() if name != "folder"}
@@ -36,9 +42,11 @@ def plain(pack: dict[str, Any]) -> dict[str, Any]:
 def listed(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the rows of `models list`."""
     return [
-        {"folder": one["folder"], "active": False, "error": one["error"]}
-        if one.get("error")
-        else {**plain(one), "active": one["folder"] == facts["active"], "error": None}
+        {
+            **(plain(one) if "name" in one else {"folder": one["folder"]}),
+            "active": one["folder"] == facts["active"],
+            "error": one.get("error"),
+        }
         for one in facts["packs"]
     ]
 
@@ -46,7 +54,7 @@ def listed(facts: dict[str, Any]) -> list[dict[str, Any]]:
 def cell(row: dict[str, Any], column: str) -> object:
     """Return what a table shows of a row of `models list`."""
     if column == "model":
-        return name_of(row) if "name" in row else row["folder"]
+        return name_of(row) if "name" in row else title(row["folder"])
     if column == "active":
         return "yes" if row["active"] else ""
     value = row.get(column)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import AwareDatetime
 
+from admin_cli.console import CliError
 from admin_cli.tenants.audited import AuditedTable, told_client
 from chalicelib.domain import Plan, Value
 from chalicelib.tenants import records
@@ -184,3 +185,11 @@ def _former_item(former: FormerClient) -> Item:
 
 def _former_of(item: Item) -> FormerClient:
     return FormerClient.model_validate_json(item["document"], extra="ignore")
+
+
+def known_client(accounts: Accounts, client_id: str) -> Client | FormerClient:
+    """Return a client, also one that was deleted. Raises CliError when it never was."""
+    known = accounts.client(client_id) or accounts.former(client_id)
+    if known is None:
+        raise CliError(f"there is no client {client_id}")
+    return known

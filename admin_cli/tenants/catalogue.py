@@ -40,6 +40,8 @@ def amiss(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return "not a table of fields"
     return "; ".join(
-        ".".join(str(part) for part in found["loc"]) + ": " + found["msg"]
+        ".".join(str(part) for part in found["loc"])
+        + ": "
+        + found["msg"].removeprefix("Value error, ")
         for found in error.errors(include_url=False, include_input=False)
     )

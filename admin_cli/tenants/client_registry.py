@@ -56,7 +56,7 @@ class ClientRegistry:
             client = Client.model_validate(fields | kept | {"created_at": self._clock()})
         except ValidationError as error:
             raise CliError(amiss(error)) from error
-        _refuse_unusable(client)
+        _refuse_unusable(email)
         if not self._accounts.add_client(client):
             known = self._accounts.client(id)
             if known is None:
@@ -110,7 +110,9 @@ class ClientRegistry:
             wanted = Client.model_validate(client.model_dump() | given)
         except ValidationError as error:
             raise CliError(amiss(error)) from error
-        _refuse_unusable(wanted)
+        if email is not None or mail:
+            # One that was stored before it was asked for may stay, as long as no mail goes there.
+            _refuse_unusable(wanted.email)
         if given:
             self._present(self._accounts.set_details(client_id, given), client_id)
         if terms is not None:
@@ -163,6 +165,6 @@ class ClientRegistry:
         return client
 
 
-def _refuse_unusable(client: Client) -> None:
-    if client.mail and not is_address(client.email):
-        raise CliError("for mail the client's e-mail must be one plain address")
+def _refuse_unusable(email: str) -> None:
+    if not is_address(email):
+        raise CliError("the client's e-mail must be one plain address")

@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from admin_cli.console import console_of
+from admin_cli.tenants.details import (  # noqa: TC001 - typer reads the annotations
+    EmailOption,
+    NameOption,
+    NewClientId,
+    NewEmailOption,
+    NewNameOption,
+)
 from admin_cli.tenants.key_views import key_view, state_of
 from admin_cli.tenants.keys import parse_duration
 from admin_cli.tenants.registry import open_registry
 from admin_cli.tenants.removal import open_removal
+from admin_cli.words import counted
 from chalicelib.domain import GatePolicy  # noqa: TC001 - typer reads the annotation
 
 if TYPE_CHECKING:
@@ -44,14 +52,9 @@ RetentionOption = Annotated[
 @app.command()
 def create(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     context: typer.Context,
-    client_id: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID", help="2 to 63 lower-case letters, digits and hyphens; for good."
-        ),
-    ],
-    name: Annotated[str, typer.Option(help="The organisation's name.")],
-    email: Annotated[str, typer.Option(help="Where to reach its operators.")],
+    client_id: NewClientId,
+    name: NameOption,
+    email: EmailOption,
     plan: Annotated[str, typer.Option(help="A plan of the catalogue, see `plans list`.")],
     mail: Annotated[Switch, typer.Option(help="Whether to mail when a queued study ends.")] = "off",
     retention: RetentionOption = None,
@@ -130,8 +133,8 @@ def show(context: typer.Context, client: ClientArgument) -> None:
 def update(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     context: typer.Context,
     client: ClientArgument,
-    name: Annotated[str | None, typer.Option(help="The organisation's name.")] = None,
-    email: Annotated[str | None, typer.Option(help="Where to reach its operators.")] = None,
+    name: NewNameOption = None,
+    email: NewEmailOption = None,
     plan: Annotated[
         str | None, typer.Option(help="A plan of the catalogue; its terms as they are now.")
     ] = None,
@@ -228,7 +231,7 @@ def resume(context: typer.Context, client: ClientArgument) -> None:
 
 
 def _counted(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {what}" for what, count in counts.items())
+    return ", ".join(counted(count, what.removesuffix("s"), what) for what, count in counts.items())
 
 
 def _days(retention: timedelta | None) -> int | None:

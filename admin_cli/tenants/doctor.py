@@ -11,6 +11,7 @@ from admin_cli.stage import open_stage
 from admin_cli.tenants.catalogue import load_plans
 from admin_cli.tenants.checkup import Checkup, Finding
 from admin_cli.tenants.registry import registry_of
+from admin_cli.words import counted
 
 
 def doctor(
@@ -47,7 +48,7 @@ def doctor(
     mendable = [one for one in found if one.act is not None]
     left = found
     if repair and mendable:
-        console.confirm(f"Make {len(mendable)} repairs?", yes=yes)
+        console.confirm(f"Make {counted(len(mendable), 'repair')}?", yes=yes)
         with console.progress("Repairing", len(mendable)) as move:
             for one in mendable:
                 checkup.repair(one)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from admin_cli.console import console_of
 from admin_cli.stage import open_stage
+from admin_cli.tenants.details import (  # noqa: TC001 - typer reads the annotations
+    KeyArgument,
+    LabelOption,
+)
 from admin_cli.tenants.key_views import key_view, state_of
 from admin_cli.tenants.probe import is_refused, seconds_until_refused
 from admin_cli.tenants.registry import open_registry, registry_of
 from admin_cli.tenants.scan import scan
 from chalicelib.domain import Scope
+
+if TYPE_CHECKING:
+    from admin_cli.console import Console
+    from admin_cli.tenants.registry import Registry
 
 app = typer.Typer(help="The secrets with which clients use the API.", no_args_is_help=True)
 app.command()(scan)
@@ -36,14 +44,11 @@ def parse_duration(text: str) -> timedelta:
     return duration
 
 
-KeyArgument = Annotated[str, typer.Argument(metavar="KEY_ID", help="The key's id, not its secret.")]
-
-
 @app.command()
 def issue(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     context: typer.Context,
     client: Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")],
-    label: Annotated[str, typer.Option(help="A name to tell keys apart, no secret.")] = "",
+    label: LabelOption = "",
     expires_in: Annotated[
         timedelta | None,
         typer.Option(
@@ -65,7 +70,8 @@ def issue(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     Example: radgate keys issue acme --label pacs --expires-in 90d --scope studies:write
     """
     console = console_of(context)
-    issued = open_registry(console.stage).issue_key(
+    registry = open_registry(console.stage)
+    issued = registry.issue_key(
         client,
         label=label,
         expires_in=expires_in,
@@ -77,6 +83,7 @@ def issue(  # noqa: PLR0913, PLR0917 - each is an option of the command line
     else:
         console.print(issued.secret)
         console.info(f"Key {issued.key.id} of client {client}. {SHOWN_ONCE}")
+    _tell_if_suspended(console, registry, client)
 
 
 @app.command("list")
@@ -140,6 +147,7 @@ def rotate(
             f" {old.expires_at:%Y-%m-%d %H:%M:%S} UTC. {SHOWN_ONCE}"
         )
         console.info("API Gateway may refuse the new key for some seconds: switch over after that.")
+    _tell_if_suspended(console, registry, rotated.key.client_id)
 
 
 @app.command()
@@ -175,6 +183,15 @@ def revoke(
         console.info("API Gateway holds it no longer, so there is nothing to probe with.")
     else:
         console.info("It is refused within 30 seconds.")
+
+
+def _tell_if_suspended(console: Console, registry: Registry, client_id: str) -> None:
+    """Say on stderr why a key that was just made does not work."""
+    if registry.client(client_id).status == "suspended":
+        console.info(
+            f"Client {client_id} is suspended, so the key is refused until"
+            f" `radgate --stage {console.stage} clients resume {client_id}`."
+        )
 
 
 def _date(moment: datetime | None) -> str:

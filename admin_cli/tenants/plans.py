@@ -12,6 +12,7 @@ from admin_cli.tenants.catalogue import load_plans
 from admin_cli.tenants.reconciling import apply as apply_all
 from admin_cli.tenants.reconciling import differences
 from admin_cli.tenants.registry import registry_of
+from admin_cli.words import counted
 
 if TYPE_CHECKING:
     from chalicelib.domain import Price, Quota
@@ -69,14 +70,14 @@ def apply(
         lines = ((one.client_id, one.plan, "; ".join(one.changes)) for one in wanted)
         console.table(("client", "plan", "changes"), lines)
     if wanted and not dry_run:
-        console.confirm(f"Change the terms of {len(wanted)} clients?", yes=yes)
+        console.confirm(f"Change the terms of {counted(len(wanted), 'client')}?", yes=yes)
         with console.progress("Applying plans", len(wanted)) as move:
             apply_all(registry, wanted, lambda: move(1))
     if console.json:
         console.print_json({"applied": not dry_run, "differences": wanted})
     else:
-        verb = "differ" if dry_run else "were changed"
-        console.info(f"{len(wanted)} clients {verb}." if wanted else "Nothing differs.")
+        verb = "to be changed" if dry_run else "changed"
+        console.info(f"{counted(len(wanted), 'client')} {verb}." if wanted else "Nothing differs.")
 
 
 @app.command()

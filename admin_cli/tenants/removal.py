@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from admin_cli.console import CliError
 from admin_cli.stage import open_stage
 from admin_cli.tenants.registry import registry_of
+from admin_cli.words import counted
 from chalicelib import aws
 from chalicelib.services.identity import CACHE_SECONDS
 from chalicelib.tenants import records
@@ -162,7 +163,8 @@ class ClientStore:
             )
             if failed := answer.get("Errors"):
                 raise CliError(
-                    f"S3 kept {len(failed)} objects ({failed[0].get('Code')}): run this again"
+                    f"S3 kept {counted(len(failed), 'object')} ({failed[0].get('Code')}):"
+                    " run this again"
                 )
             count += len(batch)
         return count

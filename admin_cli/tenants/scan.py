@@ -13,6 +13,7 @@ from admin_cli.stage import open_stage
 from admin_cli.tenants.key_views import state_of
 from admin_cli.tenants.leaks import scan as search
 from admin_cli.tenants.registry import registry_of
+from admin_cli.words import counted, sized
 from chalicelib.tenants import keys
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _show(console: Console, found: list[dict[str, object]]) -> None:
         for place in places[:_SHOWN]:
             console.print(f"  {place}")
         if (more := len(places) - _SHOWN) > 0:
-            console.print(f"  and {more:,} more places, which --output json lists")
+            console.print(f"  and {counted(more, 'more place')}, which --output json lists")
 
 
 def _read(findings: Findings) -> dict[str, object]:
@@ -115,10 +116,10 @@ def _read(findings: Findings) -> dict[str, object]:
 
 
 def _summarise(console: Console, findings: Findings, count: int, seconds: float) -> None:
-    speed = findings.size / 1e6 / max(seconds, 0.001)
+    repositories = counted(findings.repositories, "repository", "repositories")
     console.info(
-        f"{count} keys in {findings.files:,} files and {findings.repositories} repositories,"
-        f" {findings.size / 1e6:,.1f} MB at {speed:,.0f} MB/s."
+        f"{counted(count, 'key')} in {counted(findings.files, 'file')} and {repositories},"
+        f" {sized(findings.size)} in {seconds:.1f} s."
     )
     if unreadable := findings.unreadable:
         console.info(f"{len(unreadable):,} could not be read, and may hold keys:")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from admin_cli.console import CliError, console_of
+from admin_cli.console import console_of
 from admin_cli.stage import open_stage
+from admin_cli.tenants.accounts import known_client
 from admin_cli.usage.invoicing import Invoice, invoice, totals
 from admin_cli.usage.ledger_reading import studies_by_day, terms_at
 from admin_cli.usage.views import chart, csv_text, gate_note
@@ -143,14 +144,16 @@ def invoices(
     """
     console = console_of(context)
     form = _form(console, form)
-    last = last_day(month)
+    last, today = last_day(month), datetime.now(UTC).date()
+    if month > today:
+        raise typer.BadParameter(f"{month:%Y-%m} has not begun, in UTC", param_hint="--month")
     stage = open_stage(console.stage)
     found = [
         made
         for one in _clients(stage, client)
         if (made := _invoice(stage, one, month, last)) is not None
     ]
-    if last >= datetime.now(UTC).date():
+    if last >= today:
         console.info(f"{month:%Y-%m} is not over: the figures are those until now.")
     sums = totals(found)
     if form is Form.JSON:
@@ -191,10 +194,7 @@ def _clients(stage: Stage, client_id: str | None) -> list[Client | FormerClient]
     """Return all clients, those that left too, or the one. Raises CliError when it never was."""
     accounts = stage.accounts
     if client_id is not None:
-        known = accounts.client(client_id) or accounts.former(client_id)
-        if known is None:
-            raise CliError(f"there is no client {client_id}")
-        return [known]
+        return [known_client(accounts, client_id)]
     return sorted([*accounts.clients(), *accounts.formers()], key=lambda one: one.id)
 
 

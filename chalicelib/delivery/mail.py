@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from chalicelib.domain import Client, Delivery
 
 # One address and nothing else: no name, no list, nothing that could become a header of its own.
-_ADDRESS = re.compile(r"[^\s@,;:<>()\[\]\"\\]+@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+")
+# ASCII on both sides, which is what SES takes; of RFC 5322 the atoms without quotes and comments.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})+")
 # What no later try can mend. All else may be a limit, a pause or a verification under way.
 _FINAL = {"BadRequestException", "ValidationException", "InvalidParameterValue"}
 _CHARSET = "UTF-8"

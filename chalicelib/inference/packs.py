@@ -18,7 +18,7 @@ from chalicelib.domain import LabelFacts, ModelFacts, ModelRef, Value
 from chalicelib.durable import replace_text
 from chalicelib.errors import ModelUnavailable, NotFound
 from chalicelib.inference.manifest import MAX_MANIFEST_BYTES, Manifest, Name, Version
-from chalicelib.inference.plain_file import read_plain, refuse_link
+from chalicelib.inference.plain_file import plain_size, read_plain, refuse_link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,6 +101,19 @@ def read_file(pack: Pack, name: str) -> bytes:
     return data
 
 
+def look_over(pack: Pack) -> None:
+    """See that every file is there, a plain one of the promised length, and no other.
+
+    Cheap: none is read, so what is in them is for `verify_pack` to say. Raises ModelUnavailable
+    with the first reason found.
+    """
+    path = pack.path
+    _refuse_strangers(pack)
+    for name, facts in pack.manifest.files.items():
+        if plain_size(path, name) != facts.bytes:
+            raise ModelUnavailable(f"pack {path.name}: {name} is not as long as the manifest says")
+
+
 def verify_pack(path: Path) -> Pack:
     """Check every file of the pack in folder `path`, and that there are no others.
 
@@ -108,16 +121,20 @@ def verify_pack(path: Path) -> Pack:
     input is for `model.prove_pack` to say.
     """
     pack = load_manifest(path)
-    try:
-        found = {entry.name for entry in path.iterdir()}
-    except OSError as error:
-        raise ModelUnavailable(f"pack {path.name}: the folder cannot be read") from error
-    strangers = found - set(pack.manifest.files) - {MANIFEST}
-    if strangers:
-        raise ModelUnavailable(f"pack {path.name}: unexpected {min(strangers)!r}")
+    _refuse_strangers(pack)
     for name in pack.manifest.files:
         read_file(pack, name)
     return pack
+
+
+def _refuse_strangers(pack: Pack) -> None:
+    try:
+        found = {entry.name for entry in pack.path.iterdir()}
+    except OSError as error:
+        raise ModelUnavailable(f"pack {pack.path.name}: the folder cannot be read") from error
+    strangers = found - set(pack.manifest.files) - {MANIFEST}
+    if strangers:
+        raise ModelUnavailable(f"pack {pack.path.name}: unexpected {min(strangers)!r}")
 
 
 def list_packs(model_dir: Path) -> tuple[Pack, ...]:

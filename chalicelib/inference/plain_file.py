@@ -48,6 +48,18 @@ def read_plain(folder: Path, name: str, limit: int) -> bytes:
         raise ModelUnavailable(f"pack {folder.name}: {name} {reason}") from error
 
 
+def plain_size(folder: Path, name: str) -> int:
+    """Return the bytes of a plain file by its record alone. Raises ModelUnavailable."""
+    try:
+        facts = (folder / name).lstat()
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0, "cannot be read")
+        raise ModelUnavailable(f"pack {folder.name}: {name} {reason}") from error
+    if not stat.S_ISREG(facts.st_mode):
+        raise ModelUnavailable(f"pack {folder.name}: {name} is no plain file")
+    return facts.st_size
+
+
 def refuse_link(folder: Path) -> None:
     """Raise ModelUnavailable when a pack's folder is a symbolic link, or cannot be looked at."""
     try:

@@ -15,6 +15,7 @@ from chalicelib.inference.packs import (
     activate,
     active_pack,
     load_manifest,
+    look_over,
     previous_folder,
     rollback,
     verify_pack,
@@ -102,7 +103,11 @@ class PackFolder:
         self._prove = prove
 
     def facts(self) -> dict[str, Any]:
-        """Return what is installed, broken ones with the reason, and which pack answers."""
+        """Return what is installed, broken ones with the reason, and which pack answers.
+
+        Only the manifests are read. A pack whose files are not all there, or not of their length,
+        has its facts and an `error`; one without a manifest has the `error` alone.
+        """
         found = []
         if self._model_dir.is_dir():
             folders = (one for one in self._model_dir.iterdir() if one.is_dir())
@@ -164,10 +169,14 @@ class PackFolder:
 
     @staticmethod
     def _told(path: Path) -> dict[str, Any]:
+        told: dict[str, Any] = {"folder": path.name}
         try:
-            return {"folder": path.name, **facts_of(load_manifest(path))}
+            pack = load_manifest(path)
+            told |= facts_of(pack)
+            look_over(pack)
         except ModelUnavailable as error:
-            return {"folder": path.name, "error": error.detail}
+            told["error"] = error.detail
+        return told
 
 
 def facts_of(pack: Pack) -> dict[str, Any]:

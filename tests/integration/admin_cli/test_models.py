@@ -91,7 +91,7 @@ def test_the_life_of_two_packs(
     assert status == 1
     assert "is not the file of the manifest" in error
     status, error = radgate("verify")
-    assert (status, error) == (1, "radgate: not sound: alpha-2")
+    assert (status, error) == (1, "radgate: not sound: alpha@2")
     now[0] = 93
     assert predictor.facts().ref.version == "1"
 
@@ -226,7 +226,6 @@ def test_two_installs_do_not_run_at_once(
     ("args", "reason"),
     [
         (("activate", "alpha@9"), "is not installed"),
-        (("activate", "alpha"), "is named NAME@VERSION"),
         (("rollback",), "no earlier model"),
         (("verify",), "no model is installed"),
         (("install", "nothing-of-that-name"), "neither a folder nor the name"),
@@ -249,6 +248,63 @@ def test_a_broken_pack_is_listed_with_its_reason(
     (row,) = radgate("list")[1]
     assert row["folder"] == "alpha-1"
     assert "manifest" in row["error"]
+    assert radgate("verify", "alpha@1") == (1, "radgate: not sound: alpha@1")
+
+
+def lengthen(file: Path) -> None:
+    file.write_bytes(file.read_bytes() + b" ")
+
+
+def swap(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (lengthen, "is not as long as the manifest says"),
+        (lambda file: file.write_bytes(b""), "is not as long as the manifest says"),
+        (lambda file: file.unlink(), "is missing"),
+        (swap, "is no plain file"),
+        (lambda file: (file.parent / "more.txt").write_text("?"), "unexpected 'more.txt'"),
+    ],
+    ids=["longer", "empty", "gone", "folder", "stranger"],
+)
+def test_the_list_tells_of_files_that_are_not_those_of_the_manifest(
+    radgate: Callable[..., tuple[int, Any]],
+    models: Path,
+    harm: Callable[[Path], None],
+    reason: str,
+) -> None:
+    """The pack is the only one, so it is the active one as well: both are said."""
+    install(models)
+    sound, damaged = radgate("list")[1], models / "alpha-1" / WEIGHTS
+    assert (sound[0]["active"], sound[0]["error"]) == (True, None)
+    harm(damaged)
+    (row,) = radgate("list")[1]
+    assert reason in row["error"]
+    assert {**row, "error": None} == sound[0]
+    # What else asks for the packs goes on: a repair, and the trail of it.
+    assert radgate("verify", "alpha@1") == (1, "radgate: not sound: alpha@1")
+    assert radgate("activate", "alpha@1")[0] == 1
+    assert radgate("install", str(install(models.parent)))[1]["installed"] is True
+    assert radgate("list")[1] == sound
+
+
+def test_what_verify_prints_it_also_takes(
+    radgate: Callable[..., tuple[int, Any]], models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(models)
+    (row,) = radgate("verify")[1]
+    assert row == {"model": "alpha@1", "sound": True, "error": ""}
+    assert radgate("verify", row["model"]) == (0, [row])
+    assert run(["models", "verify", "--model-dir", str(models)]) == 0
+    shown = capsys.readouterr().out
+    assert "alpha@1" in shown
+    assert "alpha-1" not in shown
+    status, error = radgate("verify", "alpha-1")
+    assert (status, "NAME@VERSION" in error) == (2, True)
 
 
 def test_a_damaged_choice_is_told_and_another_can_be_made(

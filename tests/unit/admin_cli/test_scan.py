@@ -31,7 +31,7 @@ def test_what_could_not_be_read_is_named_and_is_no_success(
     shown = capsys.readouterr()
     assert shown.out == ""
     lines = shown.err.splitlines()
-    assert lines[0].startswith("0 keys in 1 files and 0 repositories")
+    assert lines[0].startswith("0 keys in 1 file and 0 repositories")
     assert lines[1].startswith("21 could not be read")
     assert sum("git cannot read all of it" in line for line in lines) == 20
     assert "1 more" in lines[-1]

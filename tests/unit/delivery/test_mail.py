@@ -219,6 +219,13 @@ def unusable(email: str) -> Client:
         "ops@localhost",
         "no address",
         '"a b"@acme.example',
+        "abc",
+        "op\x00s@acme.example",
+        "ops\x7f@acme.example",
+        "öps@acme.example",
+        "ops.@acme.example",
+        "ops@-acme.example",
+        "ops@acme..example",
     ],
 )
 def test_what_is_not_one_plain_address_is_not_mailed(ses: SESV2Client, email: str) -> None:

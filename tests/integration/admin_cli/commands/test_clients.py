@@ -106,6 +106,10 @@ def test_clients_delete_counts_asks_and_deletes(radgate: Radgate) -> None:
     deleted = radgate.json("clients", "delete", "leaving", "--yes")
     assert deleted["id"] == "leaving"
     assert radgate.json("clients", "delete", "leaving") == deleted  # nothing is left to ask about
+    # The trail of one that is gone is still shown; of one that never was there is none.
+    assert radgate.json("audit", "log", "--client", "leaving")
+    never = radgate("audit", "log", "--client", "never")
+    assert (never.status, never.stderr) == (1, "radgate: there is no client never\n")
     assert radgate("clients", "show", "leaving").status == 1
     again = radgate(
         "clients",

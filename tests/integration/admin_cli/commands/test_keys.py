@@ -56,6 +56,26 @@ def test_a_secret_is_printed_once_alone_on_stdout(radgate: Radgate) -> None:
             assert secret not in radgate("--output", form, *words).stdout
 
 
+def test_a_key_of_a_suspended_client_is_issued_with_a_word_about_that(radgate: Radgate) -> None:
+    radgate.create("paused")
+    before = radgate.json("keys", "issue", "paused")
+    radgate("clients", "suspend", "paused")
+    for words in (("issue", "paused"), ("rotate", before["id"])):
+        made = radgate("keys", *words)
+        assert (made.status, keys.read(made.stdout.strip())) == (0, "live")
+        assert "Client paused is suspended" in made.stderr
+        assert "radgate --stage dev clients resume paused" in made.stderr
+    radgate("clients", "resume", "paused")
+    assert "suspended" not in radgate("keys", "issue", "paused").stderr
+
+
+def test_one_key_of_a_client_is_one_key(radgate: Radgate) -> None:
+    radgate.create("single")
+    radgate("keys", "issue", "single")
+    said = radgate("clients", "delete", "single", "--dry-run").stdout
+    assert "1 key, 0 studies, 0 objects" in said
+
+
 def test_keys_rotate(radgate: Radgate) -> None:
     radgate.create("turning")
     old = radgate.json("keys", "issue", "turning", "--label", "pacs")
