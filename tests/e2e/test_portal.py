@@ -94,6 +94,15 @@ def test_a_client_sends_sees_and_erases_a_study(page: Page, stack: Stack, jpeg: 
     expect(page.get_by_text("No studies here.")).to_be_visible()
 
     page.get_by_label("Choose a file").set_input_files(jpeg)
+    expect(page.locator("#names")).to_contain_text("chest.jpg")
+    # What to do with it comes first: nothing is sent, or metered, before the button.
+    page.get_by_role("button", name="Do not send").click()
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_hidden()
+    assert api.get("/studies").json()["items"] == []
+    assert api.get("/account").json()["usage"]["used"] == 0
+    page.get_by_label("Choose a file").set_input_files(jpeg)
+    page.get_by_label("Analyse now").check()
+    page.get_by_role("button", name="Send", exact=True).click()
     report = page.get_by_role("link", name="Open the report (PDF)")
     expect(report).to_be_visible()
     (study,) = api.get("/studies").json()["items"]
@@ -133,6 +142,8 @@ def test_an_image_too_large_for_the_gateway_goes_by_way_of_the_storage(
     secret = admit(stack, "large")
     enter(page, secret)
     page.get_by_label("Choose a file").set_input_files(image)
+    expect(page.locator("#chosen")).to_contain_text("it is queued in any case")
+    page.get_by_role("button", name="Send", exact=True).click()
     expect(page.locator("#progress")).to_have_text("large.dcm waits in the queue.")
     # Nobody reloads: the page asks until the worker is done.
     expect(page.get_by_role("link", name="Open the report (PDF)")).to_be_visible()
@@ -149,6 +160,8 @@ def test_what_is_wrong_is_said_in_plain_words(page: Page, stack: Stack) -> None:
     letter = "d => (d.items.add(new File(['no image'], 'letter.txt')), d)"
     dropped = page.evaluate_handle("new DataTransfer()").evaluate_handle(letter)
     page.locator("#send").dispatch_event("drop", {"dataTransfer": dropped})
+    expect(page.locator("#names")).to_contain_text("letter.txt")
+    page.get_by_role("button", name="Send", exact=True).click()
     # At once, or, where no model was warm in time, as the study's own error after the queue.
     expect(page.locator("#desk .problem")).to_contain_text("The image format is not supported")
     expect(
@@ -191,7 +204,7 @@ def test_the_key_is_forgotten_unless_it_is_to_be_kept_in_the_tab(page: Page, sta
     assert stack.api_key not in page.content()
 
 
-def test_the_page_works_by_keyboard_alone(page: Page, stack: Stack) -> None:
+def test_the_page_works_by_keyboard_alone(page: Page, stack: Stack, jpeg: Path) -> None:
     page.keyboard.press("Tab")
     expect(page.get_by_text("Skip to the content")).to_be_focused()
     page.get_by_label("API key").focus()
@@ -200,8 +213,13 @@ def test_the_page_works_by_keyboard_alone(page: Page, stack: Stack) -> None:
     expect(page.locator("#desk")).to_be_visible()
     page.locator("#file").focus()
     expect(page.locator("#file")).to_be_focused()
+    page.locator("#file").set_input_files(jpeg)
     page.keyboard.press("Tab")
     expect(page.get_by_label("Analyse now")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_label("Queue it")).to_be_checked()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Send", exact=True)).to_be_focused()
 
 
 def test_the_page_works_without_the_slash_behind_the_stage(page: Page, stack: Stack) -> None:

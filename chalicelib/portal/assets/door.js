@@ -52,6 +52,7 @@ function leave() {
     element(id).replaceChildren();
   }
   element("desk").hidden = element("leave").hidden = element("account").hidden = true;
+  choose([]);
   element("door").hidden = false;
 }
 

@@ -1,7 +1,8 @@
 "use strict";
 // Sends radiographs: in the request itself, or by way of the storage when they are large.
 
-const queue = { files: [], busy: false };
+// `chosen` waits for the button; `files` are on their way, each with whether it is to be read now.
+const queue = { chosen: [], files: [], busy: false };
 
 async function send(file, now) {
   if (file.size > limits.upload) {
@@ -33,17 +34,30 @@ async function sendLarge(file, type) {
   return ask("POST", "studies", { ...reference, headers: { ...reference.headers, ...once() } });
 }
 
-async function sendAll(files) {
-  queue.files.push(...files);
+/** Show what was chosen. Nothing is sent, or costs a unit, before the button. */
+function choose(files) {
+  queue.chosen = [...files];
+  const count = queue.chosen.length;
+  const all = size(queue.chosen.reduce((sum, file) => sum + file.size, 0));
+  element("chosen").hidden = count === 0;
+  element("names").textContent = count === 1 ? `${queue.chosen[0].name}, ${all}` : `${number(count)} files, ${all}`;
+  element("names").title = queue.chosen.map((file) => file.name).join("\n");
+  const large = queue.chosen.some((file) => file.size > limits.body);
+  element("large").hidden = !large;
+  if (count) element("progress").textContent = "";
+}
+
+async function sendAll(files, now) {
+  queue.files.push(...files.map((file) => ({ file, now })));
   if (queue.busy) return;
   queue.busy = true;
   element("send").classList.add("busy");
   element("send-problem").replaceChildren();
   const key = session.key;
   while (queue.files.length && session.key === key) {
-    const file = queue.files.shift();
+    const { file, now } = queue.files.shift();
     try {
-      await sendOne(file);
+      await sendOne(file, now);
     } catch (error) {
       if (lockedOut(error)) break;
       element("send-problem").append(named(file, explain(error)));
@@ -54,10 +68,9 @@ async function sendAll(files) {
   element("send").classList.remove("busy");
 }
 
-async function sendOne(file) {
+async function sendOne(file, now) {
   const begun = Date.now();
   const more = queue.files.length ? `, ${queue.files.length} more to come` : "";
-  const now = element("now").checked;
   const tell = () => {
     const seconds = Math.round((Date.now() - begun) / 1000);
     element("progress").textContent = `${now ? "Reading" : "Sending"} ${file.name}, ${size(file.size)}${more} … ${seconds} s`;
@@ -83,11 +96,21 @@ const named = (file, problem) => (problem.prepend(make("p", { className: "help" 
 
 const box = element("send");
 element("most").textContent = size(limits.upload);
+element("large-from").textContent = size(limits.body);
 element("file").addEventListener("change", (event) => {
-  sendAll(event.target.files);
+  if (event.target.files.length) choose(event.target.files);
   event.target.value = ""; // the same file can be chosen again
 });
-box.addEventListener("submit", (event) => event.preventDefault());
+box.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const files = queue.chosen;
+  choose([]);
+  sendAll(files, element("now").checked);
+});
+element("unchoose").addEventListener("click", () => {
+  choose([]);
+  element("file").focus();
+});
 box.addEventListener("dragover", (event) => {
   event.preventDefault();
   box.classList.add("over");
@@ -96,7 +119,7 @@ box.addEventListener("dragleave", () => box.classList.remove("over"));
 box.addEventListener("drop", (event) => {
   event.preventDefault();
   box.classList.remove("over");
-  sendAll(event.dataTransfer.files);
+  if (event.dataTransfer.files.length) choose(event.dataTransfer.files);
 });
 // A file that misses the box must not replace the page.
 for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
