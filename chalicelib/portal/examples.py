@@ -57,7 +57,7 @@ _STUDY = Study(
     findings=(Finding(label="Cardiomegaly", probability=0.91, threshold=0.47, positive=True),),
     model=_MODEL,
     image=ImageInfo(
-        format="DICOM", width=1841, height=1955, sha256=_SHA256, steps=("window", "invert")
+        format="DICOM", width=1841, height=1955, sha256=_SHA256, steps=("voi_lut", "invert")
     ),
     quality=Quality(accepted=True, score=0.97),
     report=Link(**_link("application/pdf")),

@@ -67,7 +67,7 @@ def test_a_radiograph_becomes_a_study_with_a_report(table: Table, chest: bytes) 
         Key=f"clients/acme/studies/{study['id']}/report.pdf",
     )
     assert stored["Body"].read(5) == b"%PDF-"
-    assert study["image"]["steps"][:2] == ["window", "invert"]
+    assert study["image"]["steps"][:2] == ["voi_lut", "invert"]
 
     again = gateway.get("/studies/{study_id}", study_id=study["id"]).json()
     assert without_links(again) == without_links(study)

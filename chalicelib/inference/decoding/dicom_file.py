@@ -91,17 +91,21 @@ def read_file(body: bytes, limits: Limits) -> tuple[Dataset, UID]:
     syntax, end = _meta(body)
     if syntax == DeflatedExplicitVRLittleEndian:
         inflated = _inflate(body[end:], limits)
+        stream = _MeteredStream(inflated)
         dataset = read_dataset(
-            _MeteredStream(inflated),
+            stream,
             is_implicit_VR=False,
             is_little_endian=True,
             specific_tags=[tag_for_keyword(name) or 0 for name in _IMAGE_TAGS],
         )
+        _check_whole(dataset, stream)
         return dataset, ExplicitVRLittleEndian
     if DeflatedExplicitVRLittleEndian.encode() in body:
         # Named where we did not find it but a laxer reader might, and would inflate unbounded.
         raise UnreadableImage("The DICOM file names its transfer syntax in a broken way.")
-    file = pydicom.dcmread(_MeteredStream(body), force=True, specific_tags=list(_IMAGE_TAGS))
+    stream = _MeteredStream(body)
+    file = pydicom.dcmread(stream, force=True, specific_tags=list(_IMAGE_TAGS))
+    _check_whole(file, stream)
     named = file.file_meta.get("TransferSyntaxUID")
     if named:
         return file, UID(str(named))
@@ -109,6 +113,15 @@ def read_file(body: bytes, limits: Limits) -> tuple[Dataset, UID]:
     if implicit:
         return file, ImplicitVRLittleEndian
     return file, ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+
+def _check_whole(dataset: Dataset, stream: _MeteredStream) -> None:
+    """Raise UnreadableImage where the end of an element of untold length is missing.
+
+    pydicom then gives back no element at all, and goes back in the stream to where that one began.
+    """
+    if not dataset and stream.tell() < stream.getbuffer().nbytes:
+        raise UnreadableImage("The DICOM file is cut short.")
 
 
 def _meta(body: bytes) -> tuple[str, int]:

@@ -92,7 +92,7 @@ class Pipeline(NamedTuple):
             steps.append(Step.VOI_LUT)
         elif self.voi is not None and self.voi.usable():
             grey = self.voi.apply(values)
-            steps.append(Step.WINDOW)
+            steps.append(Step.VOI_LUT)  # PS3.3's module of that name has windows and tables
         else:
             # Without any VOI the full range is meant. Beyond 8 bits it is hardly ever filled
             # (12-bit detectors declare 16), and the image would come out black: use its extremes.

@@ -32,7 +32,6 @@ class Step(StrEnum):
     LUMA = "luma"
     MODALITY_LUT = "modality_lut"
     VOI_LUT = "voi_lut"
-    WINDOW = "window"
     MIN_MAX = "min_max"
     INVERT = "invert"
     INVERT_CORRECTED = "invert_corrected"

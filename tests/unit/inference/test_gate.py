@@ -91,9 +91,9 @@ def test_a_wrong_monochrome_tag_is_found_and_corrected() -> None:
 
     corrected = ImageDecoder(gate=GATE).decode(body)
 
-    assert corrected.info.steps == ("window", "invert_corrected")
+    assert corrected.info.steps == ("voi_lut", "invert_corrected")
     assert GATE.judge(corrected).accepted
-    assert ImageDecoder(gate=GATE).decode(read("RG1_UNCR.dcm")).info.steps == ("window", "invert")
+    assert ImageDecoder(gate=GATE).decode(read("RG1_UNCR.dcm")).info.steps == ("voi_lut", "invert")
 
 
 def test_blank_small_and_long_images_are_named_so() -> None:

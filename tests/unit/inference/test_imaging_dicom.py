@@ -71,7 +71,7 @@ def test_a_voi_lut_goes_before_a_window_and_the_first_window_counts(array: Array
 
     assert array(DECODER.decode(with_both)).tolist() == [[0, 65535, 0]]
     assert array(DECODER.decode(with_windows)).tolist() == [[0, 32768, 65535]]
-    assert DECODER.decode(with_windows).info.steps == ("window",)
+    assert DECODER.decode(with_windows).info.steps == ("voi_lut",)
 
 
 def test_slope_and_intercept_come_before_the_window(array: Array) -> None:
@@ -309,3 +309,15 @@ def test_without_a_gate_tags_are_believed(sample: Callable[[str], bytes], array:
 
     assert radiograph.info.steps == ("invert",)
     assert array(radiograph)[:, :40].mean() > 0.5 * 65535  # the surround came out white
+
+
+@pytest.mark.parametrize("name", ["RG1_J2KI.dcm", "emri_small_jpeg_2k_lossless.dcm"])
+@pytest.mark.parametrize("missing", [10, 2000])
+def test_compressed_pixels_that_end_too_soon_are_said_to(name: str, missing: int) -> None:
+    with pytest.raises(UnreadableImage, match="cut short"):
+        DECODER.decode(read(name)[:-missing])
+
+
+def test_a_whole_file_without_an_image_is_not_said_to_be_cut_short() -> None:
+    with pytest.raises(UnreadableImage, match="holds no image"):
+        DECODER.decode(read("rtplan.dcm"))

@@ -96,7 +96,7 @@ def test_the_page_tells_the_whole_story() -> None:
         "Heatmap for Cardiomegaly",
         "positive",
         "DICOM, 64 \N{MULTIPLICATION SIGN} 64 pixels",
-        "VOI LUT, inverted (MONOCHROME1)",
+        "VOI LUT or window, inverted (MONOCHROME1)",
         "c3d4c3d4c3d4c3d4…",
         "accepted as a frontal chest X-ray, score 0.97",
         "cardionet, version 1",

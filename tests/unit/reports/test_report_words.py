@@ -82,8 +82,9 @@ def test_further_positive_findings_are_named_up_to_three() -> None:
 
 def test_steps_are_plain_and_an_unknown_one_is_kept() -> None:
     assert words.steps(("voi_lut", "invert", "frame_2")) == (
-        "VOI LUT, inverted (MONOCHROME1), frame 2"
+        "VOI LUT or window, inverted (MONOCHROME1), frame 2"
     )
+    assert words.steps(("window",)) == "window"  # of a study that was made before
     assert words.steps(()) == "none, the pixels are as they were sent"
 
 
