@@ -65,7 +65,9 @@ def install(
     path = Path(source)
     known = source.partition("@")[0] in RELEASES and not path.exists()
     if (url or sha256) and not known:
-        raise CliError(f"--from and --sha256 are for releases: {', '.join(sorted(RELEASES))}")
+        raise typer.BadParameter(
+            f"--from and --sha256 are for releases: {', '.join(sorted(RELEASES))}"
+        )
     check_hash(sha256)
     if known:
         name, _, version = source.partition("@")

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from admin_cli.console import CliError
+import typer
+
 from admin_cli.models.checkpoint import convert
 from admin_cli.models.download import Wanted, fetch
 from admin_cli.models.torchxrayvision_releases import EXTERNAL, LABELS, RELEASES, SIZE, UNPUBLISHED
@@ -172,8 +173,8 @@ def drawing() -> bytes:
 
 
 def check_hash(sha256: str | None) -> None:
-    """Raise CliError for what cannot be a SHA-256."""
+    """Raise BadParameter for what cannot be a SHA-256."""
     if sha256 is None:
         return
     if len(sha256) != hashlib.sha256().digest_size * 2 or set(sha256) - set("0123456789abcdef"):
-        raise CliError("a SHA-256 has 64 digits of 0-9 and a-f")
+        raise typer.BadParameter("a SHA-256 has 64 digits of 0-9 and a-f")

@@ -229,7 +229,6 @@ def test_two_installs_do_not_run_at_once(
         (("rollback",), "no earlier model"),
         (("verify",), "no model is installed"),
         (("install", "nothing-of-that-name"), "neither a folder nor the name"),
-        (("install", "cardionet", "--sha256", "0" * 64), "are for releases"),
     ],
 )
 def test_refusals_are_one_line(
@@ -238,6 +237,20 @@ def test_refusals_are_one_line(
     status, error = radgate(*args)
     assert status == 1
     assert reason in error
+
+
+@pytest.mark.parametrize(
+    ("args", "reason"),
+    [
+        (("install", "cardionet", "--sha256", "0" * 64), "are for releases"),
+        (("install", "densenet121-res224-all", "--sha256", "0" * 63), "64 digits"),
+    ],
+)
+def test_wrong_usage_has_its_own_status(
+    radgate: Callable[..., tuple[int, Any]], args: tuple[str, ...], reason: str
+) -> None:
+    status, error = radgate(*args)
+    assert (status, reason in error) == (2, True)
 
 
 def test_a_broken_pack_is_listed_with_its_reason(

@@ -45,11 +45,14 @@ def test_creating_a_client_again_changes_nothing(world: World) -> None:
     assert len(world.plans_in_gateway()) == 1
 
 
-@pytest.mark.parametrize("field", ["name", "email", "plan"])
-def test_an_id_that_is_taken_by_another_is_refused(world: World, field: str) -> None:
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("name", "Other"), ("email", "other@acme.example"), ("plan", "trial")],
+)
+def test_an_id_that_is_taken_by_another_is_refused(world: World, field: str, value: str) -> None:
     client = create(world.registry())
     with pytest.raises(CliError, match="exists already"):
-        create(world.registry(), **{field: "trial"})
+        create(world.registry(), **{field: value})
     assert world.registry().client("acme") == client
 
 
