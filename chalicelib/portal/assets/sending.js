@@ -105,6 +105,7 @@ box.addEventListener("submit", (event) => {
   event.preventDefault();
   const files = queue.chosen;
   choose([]);
+  element("file").focus(); // the button that had it is gone
   sendAll(files, element("now").checked);
 });
 element("unchoose").addEventListener("click", () => {
