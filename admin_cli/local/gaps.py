@@ -16,6 +16,7 @@ from http import HTTPStatus
 from importlib import import_module
 from typing import Any
 
+from admin_cli.local.concurrency import limit_processes, limit_time
 from admin_cli.local.counting import Usage
 from admin_cli.local.function_code import share_code
 from admin_cli.local.template_gaps import whole_import
@@ -38,6 +39,8 @@ def bridge() -> None:
     # at once and then every five seconds: three waits a deploy for nothing.
     functions: Any = import_module("ministack.services.lambda_svc")
     functions._LAMBDA_STATE_TRANSITION_DELAY = 0.0
+    limit_processes(functions)
+    limit_time(gateway)
     steady_queues(import_module("ministack.services.sqs"))
     share_code(import_module("ministack.core.lambda_runtime"))
 
