@@ -25,11 +25,19 @@ _STATE = "radgate_usage"
 _LONGEST_DAYS = 90  # that one call may ask for
 
 
-class Usage:
-    """Requests that passed, by usage plan, key and day; `gateway` is the patched module."""
+def _utc_day() -> date:
+    return datetime.now(UTC).date()
 
-    def __init__(self, gateway: Any) -> None:
+
+class Usage:
+    """Requests that passed, by usage plan, key and day.
+
+    `gateway` is the patched module; `today` tells the day that a request counts for.
+    """
+
+    def __init__(self, gateway: Any, today: Callable[[], date] = _utc_day) -> None:
         self._gateway = gateway
+        self._today = today
         self._counts: dict[str, dict[str, dict[str, int]]] = {}
 
     def bridge(self) -> None:
@@ -54,7 +62,7 @@ class Usage:
 
     def _count(self, plan_id: str, key_id: str) -> None:
         days = self._counts.setdefault(plan_id, {}).setdefault(key_id, {})
-        today = datetime.now(UTC).date().isoformat()
+        today = self._today().isoformat()
         days[today] = days.get(today, 0) + 1
 
     def _saved(self, original: Callable[[], Json]) -> Callable[[], Json]:

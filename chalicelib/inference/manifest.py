@@ -146,7 +146,7 @@ class Manifest(Value):
         golden = self.files.get(self.golden.input)
         if golden is None or PurePosixPath(self.golden.input).suffix != ".pgm":
             raise ValueError("the golden input is no PGM file of the pack")
-        if len(MAX_GATE_BYTES.keys() & self.files.keys()) == 1:
+        if len(set(MAX_GATE_BYTES) & set(self.files)) == 1:
             raise ValueError(f"a gate is {GATE_CONFIG} and {GATE_WEIGHTS}, both or none")
         for name, facts in self.files.items():
             if facts.bytes > _most(name):
@@ -163,7 +163,7 @@ class Manifest(Value):
     @property
     def brings_gate(self) -> bool:
         """Whether the pack has a gate of its own."""
-        return MAX_GATE_BYTES.keys() <= self.files.keys()
+        return set(MAX_GATE_BYTES) <= set(self.files)
 
 
 def _most(name: str) -> int:

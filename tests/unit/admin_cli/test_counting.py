@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from admin_cli.local.counting import Usage
 
-TODAY = datetime.now(UTC).date()
+TODAY = date(2026, 11, 22)
 KEY = {"id": "k1"}
 
 
@@ -43,7 +43,7 @@ def a_gateway(limit: int = 3) -> SimpleNamespace:
 
 
 def bridged(gateway: SimpleNamespace) -> Usage:
-    usage = Usage(gateway)
+    usage = Usage(gateway, lambda: TODAY)
     usage.bridge()
     return usage
 
